@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install upgrade up servers down start demo test chaos autonomy lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos autonomy growth lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,6 +15,8 @@ ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 MINUTES ?= 10
+# All tests run in two processes, of which one waits while the other computes: see tests/side_by_side.py.
+SIDE_BY_SIDE := -p tests.side_by_side -n 2
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
 SALES ?=
 export SALES
@@ -53,13 +55,16 @@ demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[
 	@python -m examples.demo $(if $(DATA),--data '$(DATA)') $(if $(ALL),--all) $(if $(ONCE),--once)
 
 test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" for some
-	python -m pytest $(ARGS)
+	python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
 autonomy: $(STAMP) servers ## each context, the broker, and each pair of them down while orders are placed; ARGS="-k broker" for some
 	python -m pytest tests/autonomy/test_matrix.py --full --report .servers/autonomy.md -o faulthandler_timeout=600 $(ARGS)
+
+growth: $(STAMP) servers ## logs split and merged under load, workers killed and stopped meanwhile; ARGS="-k nothing" for some
+	python -m pytest tests/growth --full --report .servers/growth.md -o faulthandler_timeout=600 $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .

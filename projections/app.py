@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from aiokafka.errors import KafkaError
 
@@ -14,7 +15,7 @@ from projections.applying.event_reader import EventReader
 from projections.applying.foreign_events import TopicLog
 from projections.applying.projection_group import ProjectionGroup
 from projections.applying.topic_reader import KafkaTopicReader
-from projections.http.problems import ExpectDispatcher, problems
+from projections.http.problems import ExpectDispatcher, NotNow, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.connections import Connections
 from projections.publishing.heads import Heads
@@ -31,6 +32,7 @@ from projections.stores.rows import Rows
 from projections.stores.shared.read_model import ReadModel
 from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
+from streams.access.tls import client_context
 from streams.aggregate_type import AggregateType
 from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
@@ -39,9 +41,12 @@ from streams.foreign_type import ForeignType
 from streams.journal.port import log_name
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
+from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
+from streams.runtime.preparation import stop_on_user_error
 from streams.settings import Settings
 from streams.web.health import add_health
 
@@ -51,6 +56,7 @@ log = logging.getLogger(__name__)
 YOUNG_OBJECTS = 10_000
 """Events, rows and records live as long as their batch. More of them make pauses that a query notices."""
 NAME = "projections"
+RENEWAL_LOOK_SECONDS = 60.0
 CATCH_UPS_AT_ONCE = 3
 """Tables of one worker that are built at the same time, each in one partition."""
 
@@ -78,6 +84,7 @@ class ReadSide(Part):
         hops = HopSignature(lambda: self.control.secrets)
         options = {"middlewares": [problems, hops.middleware], "router": ExpectDispatcher()}
         self.app = app = Application(module, name, settings, web_application_options=options)
+        app.contexts = {type: context.name for type, context in contexts.items()}
         self._connections = Connections(app, contexts, [type.topic for type in foreign])
         self.journals, self.broker = self._connections.journals, self._connections.broker
         self.heads = Heads(self.journals, self._connections.layouts)
@@ -89,7 +96,7 @@ class ReadSide(Part):
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
-        self._feed = KafkaTopicReader(settings.bootstrap_servers)
+        self._feed = KafkaTopicReader(KafkaClients.of(settings))
         names = {it.name for it in kept}
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}
@@ -110,21 +117,28 @@ class ReadSide(Part):
         self._connections.own_topics += [
             *(topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local),
             self.control_topic,
-            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER),
+            topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER, needs=(topics.WRITE,)),
         ]
         changelogs = {it.name: self._placed_with(it).changelog for it in kept}
         self.doors = QueryRouter(app, self.control, changelogs, self.sources)
+        with stop_on_user_error():
+            self.doors.tls = client_context(settings)
         self.doors.add_views()
-        self.event_streams = EventStreams(self.doors, settings.sse_clients, settings.sse_seconds)
+        self.event_streams = EventStreams(
+            self.doors, settings.sse_clients, settings.sse_seconds, settings.http_client_streams
+        )
         self.switching = Cutover(self.sources, self.control, self.doors)
         self.switching.add_view(app)
         self.control.changed = self._have_changed
         for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):
             app.add(part)
         add_health(app)
+        set_up = self._read_model.set_up if self._read_model.is_used else None
         if contexts:
-            set_up = self._read_model.set_up if self._read_model.is_used else None
             command_line.register(app, contexts, also_set_up=set_up)
+        else:
+            permissions.register_setup(app, *([set_up] if set_up is not None else []))
+        permissions.register(app)
 
     def backlog(self, stream: str) -> Backlog:
         """What is not done yet of the log of a stream that has a journal."""
@@ -133,6 +147,9 @@ class ReadSide(Part):
         span = layout.of(stream_slice(stream))
         log = log_name(type, span.number)
         if log not in self._backlogs:
+            ended = [log_name(type, span.number) for span in layout.logs if span.sealed is not None]
+            for name in ended:
+                self._backlogs.pop(name, None)
             self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
         return self._backlogs[log]
 
@@ -206,6 +223,7 @@ class ReadSide(Part):
         self._tasks += [
             supervisor.keep("following what was ordered", self._follow_orders),
             supervisor.keep("looking whether tables are complete", self.switching.run),
+            supervisor.keep("renewing the workers' secret", self._renew_secret),
         ]
 
     async def revoke(self) -> None:
@@ -232,6 +250,13 @@ class ReadSide(Part):
             except Exception:
                 self._changed.set()
                 raise
+
+    async def _renew_secret(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_LOOK_SECONDS)
+            with suppress(NotNow, TimeoutError, KafkaError):  # it may be an hour and some minutes old, too
+                if self.switching.leads:
+                    await self.control.renew_secret()
 
     async def stop(self) -> None:
         await each_done(self.event_streams.close(), *map(cancel, self._tasks))

@@ -8,6 +8,7 @@ from projections.publishing.connections import Connections
 from projections.publishing.publisher import Publisher
 from streams.aggregate_type import AggregateType
 from streams.cli import main as command_line
+from streams.permissions import commands as permissions
 from streams.runtime.application import Application
 from streams.settings import Settings
 from streams.web.health import add_health
@@ -25,4 +26,5 @@ def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateTy
     app.add(Publisher(app, contexts, connections, alone=True))
     add_health(app)
     command_line.register(app, contexts)
+    permissions.register(app)
     return app

@@ -38,6 +38,24 @@ unlogged_batch_across_partitions_warn_threshold: 1000
 auto_snapshot: false
 """
 
+SECURED = """\
+authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+# What is granted or taken away counts at once: in tests nobody waits two seconds for it.
+permissions_validity: 0ms
+roles_validity: 0ms
+credentials_validity: 0ms
+client_encryption_options:
+  enabled: true
+  optional: false
+  require_client_auth: optional
+  keystore: {keystore}
+  truststore: {truststore}
+  ssl_context_factory:
+    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory
+"""
+"""With it there is the user `cassandra`, who may do everything, with the password `cassandra`."""
+
 COMMITLOG_SYNC = {
     "periodic": "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms",
     "group": "commitlog_sync: group\ncommitlog_sync_group_window: 5ms",
@@ -68,6 +86,9 @@ OPENS = (
 )  # fmt: skip
 
 
+CERTIFICATE = "cassandra"
+"""The name of the certificate that is shown, which is made unless it is there."""
+
 NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 
@@ -93,6 +114,9 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
             commitlog_sync=COMMITLOG_SYNC[where.commitlog_sync],
         )
     )
+    if where.certificates:
+        with yaml.open("a") as more:
+            more.write(_secured(where.certificates))
     logback.write_text(LOGBACK)
     agent = next(libs.glob("jamm-*.jar"), None)  # measures objects, and must come in before the others
     if agent is None:
@@ -106,6 +130,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         # One node has no other to wait for; three on one machine hear of each other soon.
         "cassandra.skip_wait_for_gossip_to_settle": "0",
         "cassandra.ring_delay_ms": "2000" if where.seed else "100",
+        "cassandra.superuser_setup_delay_ms": "0",
         "jdk.attach.allowAttachSelf": "true",
         "io.netty.tryReflectionSetAccessible": "true",
         # From Java 18 on, Cassandra's security manager must be asked for.
@@ -114,7 +139,17 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     flags = [f"-D{name}={value}" for name, value in properties.items()]
     for option, packages in (("--add-exports", EXPORTS), ("--add-opens", OPENS)):
         flags += [f"{option}={package}=ALL-UNNAMED" for package in packages]
-    heap = "400m" if where.seed else "1g"
+    heap = "400m" if where.seed or where.certificates else "1g"
     memory = [f"-Xms{heap}", f"-Xmx{heap}", "-Xss256k", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
     return [java, *memory, f"-javaagent:{agent}", *flags,
             "-cp", f"{libs}/*", "org.apache.cassandra.service.CassandraDaemon"]  # fmt: skip
+
+
+def _secured(certificates: Path) -> str:
+    from servers.certificates import Authority  # it needs packages, which `up` does without
+
+    authority = Authority(certificates)
+    shown = certificates / f"{CERTIFICATE}.pem"
+    if not shown.exists():
+        authority.server(CERTIFICATE)
+    return SECURED.format(keystore=shown, truststore=authority.file)

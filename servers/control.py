@@ -83,7 +83,9 @@ def _command(name: str, where: Where) -> list[str | Path]:
 
 
 def _probe(name: str, where: Where) -> Answer:
-    return probe(name, where.port(name), host=where.host)
+    return probe(
+        name, where.port(name), host=where.host, tls=bool(where.certificates) and name in ("cassandra", "postgres")
+    )
 
 
 def _wait(name: str, where: Where, deadline: float) -> None:

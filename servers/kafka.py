@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from servers.where import ServersError, Where
@@ -46,7 +47,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         PROPERTIES.format(host=where.host, port=where.kafka_port, controller_port=where.controller_port, data=data)
     )
     if not (data / "meta.properties").exists():
-        _format(java, libs, properties)
+        format_data(java, libs, properties)
     logging = [
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
@@ -62,18 +63,10 @@ def cluster_id() -> str:
     return text
 
 
-def _format(java: Path, libs: Path, properties: Path) -> None:
-    tool: list[str | Path] = [
-        java,
-        "-cp",
-        f"{libs}/*",
-        "kafka.tools.StorageTool",
-        "format",
-        "-t",
-        cluster_id(),
-        "-c",
-        properties,
-    ]
+def format_data(java: Path, libs: Path, properties: Path, options: Sequence[str] = ()) -> None:
+    """Make the data folder of a new cluster, with these options of Kafka's own tool. Raises `ServersError`."""
+    tool: list[str | Path] = [java, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format", "-t", cluster_id()]
+    tool += ["-c", properties, *options]
     result = subprocess.run(tool, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ServersError(

@@ -30,6 +30,26 @@ ACCESS = """\
 host shop shop {host}/32 trust
 """
 
+SECURED_CONF = """\
+ssl = on
+ssl_cert_file = '{cert}'
+ssl_key_file = '{key}'
+ssl_ca_file = '{ca}'
+"""
+
+SECURED_ACCESS = """\
+# Written by `python3 -m servers up`. With TLS alone: the role `certified` by a certificate, others by a password.
+hostssl shop +certified {host}/32 cert
+hostssl shop all {host}/32 scram-sha-256
+"""
+
+SECURED_SETUP = """\
+CREATE ROLE certified;
+CREATE ROLE shop LOGIN CREATEROLE PASSWORD 'shop';
+CREATE DATABASE shop OWNER shop;
+GRANT certified TO shop WITH ADMIN OPTION, INHERIT FALSE;
+"""
+
 SETUP = """\
 CREATE ROLE shop LOGIN;
 CREATE DATABASE shop OWNER shop;
@@ -43,14 +63,22 @@ def command(where: Where, programs: Path) -> list[str | Path]:
     folder = where.folder("postgres")
     data, draft = folder / "data", folder / "data.part"
     if not data.exists():
-        _make(programs, draft)
+        _make(programs, draft, SECURED_SETUP if where.certificates else SETUP)
         draft.rename(data)
-    (data / "postgresql.conf").write_text(CONF.format(host=HOST, port=where.postgres_port))
-    (data / "pg_hba.conf").write_text(ACCESS.format(host=HOST))
+    conf, access = CONF.format(host=HOST, port=where.postgres_port), ACCESS
+    if where.certificates:
+        from servers.certificates import Authority  # it needs packages, which `up` does without
+
+        authority = Authority(where.certificates)
+        shown = authority.server("postgres")
+        conf += SECURED_CONF.format(cert=shown.cert, key=shown.key, ca=authority.file)
+        access = SECURED_ACCESS
+    (data / "postgresql.conf").write_text(conf)
+    (data / "pg_hba.conf").write_text(access.format(host=HOST))
     return [*_unprivileged(), programs / "postgres", "-D", data]
 
 
-def _make(programs: Path, data: Path) -> None:
+def _make(programs: Path, data: Path, setup: str) -> None:
     """A cluster with the user and the database `shop`, in a folder that only its process can read."""
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700, parents=True)
@@ -59,7 +87,7 @@ def _make(programs: Path, data: Path) -> None:
         os.chown(data, user.pw_uid, user.pw_gid)
     options = ["-U", SYSTEM_USER, "-E", "UTF8", "--locale=C", "-A", "reject"]
     _run([*_unprivileged(), programs / "initdb", "-D", data, *options], "")
-    _run([*_unprivileged(), programs / "postgres", "--single", "-D", data, "postgres"], SETUP)
+    _run([*_unprivileged(), programs / "postgres", "--single", "-D", data, "postgres"], setup)
 
 
 def _unprivileged() -> list[str | Path]:

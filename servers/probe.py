@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from enum import Enum
 
@@ -18,11 +19,18 @@ class Answer(Enum):
     READY = "in service"
 
 
-def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST) -> Answer:
-    """Ask what listens on a port of this machine, at one of its addresses. `timeout` in seconds covers each step."""
+def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST, tls: bool = False) -> Answer:
+    """Ask what listens on a port of this machine, at one of its addresses. `timeout` in seconds covers each step. With
+    `tls` it speaks TLS, to whomever."""
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.settimeout(timeout)
+            if tls:
+                if name == "postgres":
+                    connection.sendall(struct.pack(">ii", 8, 80877103))  # an SSLRequest, answered by S
+                    _exactly(connection, 1)
+                with _ANYBODY.wrap_socket(connection) as secured:
+                    return _PROBES[name](secured)
             return _PROBES[name](connection)
     except ConnectionRefusedError:
         return Answer.CLOSED
@@ -86,6 +94,7 @@ def _registry(connection: socket.socket) -> Answer:
     return Answer.READY if status[:5] == _HTTP_OK[:5] and status[8:] == _HTTP_OK[8:] else Answer.FOREIGN
 
 
+_ANYBODY = ssl._create_unverified_context()
 _HTTP_OK = b"HTTP/1.x 200 "
 _PROBES = {"kafka": _kafka, "cassandra": _cassandra, "postgres": _postgres, "registry": _registry}
 

@@ -34,6 +34,7 @@ class Where:
     seed            the Cassandra node that this one asks for the cluster; empty: it stands alone
     jars            the folder whose jars are used, so that several sets of servers share them; empty: their own
     commitlog_sync  when Cassandra acknowledges a write: see docs/operations.md
+    certificates    the folder of an authority: with it Cassandra and PostgreSQL speak TLS alone, and want a login
     """
 
     root: Path = Path(".servers")
@@ -45,6 +46,7 @@ class Where:
     seed: str = ""
     jars: Path | None = None
     commitlog_sync: str = COMMITLOG_SYNCS[0]
+    certificates: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Where:

@@ -14,10 +14,11 @@ from schemas.registry import SchemaError, Schemas
 from schemas.release.check_form import classes
 from schemas.release.contract import Contract
 from schemas.release.lock import locked_state
+from streams.journal.grants import Grant, Role, journal_grants
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
 from streams.limits import RECORD_BYTES, Limits
-from streams.open_journal import open_journal
+from streams.open_journal import database_of, open_journal
 from streams.registry.client import RegistryAddress, SchemaRegistry
 from streams.registry.schema_ids import SchemaIds
 from streams.settings import Settings
@@ -71,6 +72,11 @@ class AggregateType:
     def journal(self) -> Journal:
         """The context's own journal, not yet open. Raises `SettingsError`."""
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
+
+    def grants(self, role: Role) -> set[Grant]:
+        """What a process of this role needs of the journal; nothing where the store has no users."""
+        database = database_of(self.settings.journal_url, self.settings.namespace, self.name)
+        return journal_grants(database, role) if database is not None else set()
 
     def identity(self, cluster: str = "") -> Identity:
         """Whose its journal is, with the topics of this Kafka cluster; empty: of any."""

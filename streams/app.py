@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from schemas.formats import AVRO, Format
+from streams.access.principal import Role
 from streams.aggregate_type import AggregateType, Kind
 from streams.cli import main as command_line
 from streams.cli.logs import logs
@@ -19,18 +20,23 @@ from streams.cli.owners import owners
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.cache import Budget
-from streams.journal.port import Journal, Unavailable
+from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.group_offsets import GroupOffsets
+from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
-from streams.runtime.preparation import prepare, stop_on_user_error
+from streams.runtime.preparation import journal_answers, prepare, stop_on_user_error
+from streams.runtime.rights import Rights
+from streams.security.reply_topics import ReplyTopics
 from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
+from streams.web.operation import describe
 from streams.web.owners import add_owners
 
 YOUNG_OBJECTS = 50_000
@@ -59,7 +65,8 @@ def command_app(
         contexts = [AggregateType(name, kind, settings, schema_root, format) for kind in kinds]
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
-    broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
+    app.contexts = {context.decider.type: name for context in contexts}
+    broker = KafkaClient(KafkaClients.of(settings), settings.partitions, _reply_topics(settings))
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
@@ -73,7 +80,14 @@ def command_app(
     if any(part.router for part in served):
         _add_inputs(app, served)
     command_line.register(app, {part.type: part.context for part in served}, owners, logs)
+    permissions.register(app)
     return app
+
+
+def _reply_topics(settings: Settings) -> ReplyTopics:
+    namespace = settings.namespace
+    own = topics.replies_topic(namespace), topics.gateway_replies_topic(namespace)
+    return ReplyTopics(own, settings.reply_prefixes, are_made=settings.setup != "never")
 
 
 class _Context(Part):
@@ -84,12 +98,24 @@ class _Context(Part):
         self._served = served
         self._journal = journal
         self._broker = broker
+        settings = app.settings
+        self._replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions, topics.WRITE)
         self._topics = [topic for part in served for topic in part.topics]
+        self._group = f"{app.conf.id}-commands"
+        """The group that is told how far commands are; it has no members."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, f"{app.conf.id}-commands"))
+        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, self._group))
 
     def _covered(self) -> dict[str, Mapping[int, int]]:
         return {part.context.commands_topic: part.covered for part in self._served}
+
+    @property
+    def rights(self) -> Rights:
+        settings = self._app.settings
+        gateway = topics.gateway_replies_topic(settings.namespace)
+        by_http = any(part.context.accepts for part in self._served)
+        replies = self._replies, topics.reply_topic(gateway, settings.partitions, *([topics.WRITE] if by_http else []))
+        return Rights(replies, groups=(self._group,), prefixes=settings.reply_prefixes)
 
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
@@ -106,16 +132,15 @@ class _Context(Part):
 
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]
-        replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions)
-        wanted, types = [replies, *self._topics], [part.type for part in self._served]
+        wanted, types = [self._replies, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
-            await self._journal.save_schemas(context.events.schemas)
+            await journal_answers(partial(self._journal.save_schemas, context.events.schemas))
         for part in self._served:
-            await until_it_answers(part.layout.reader.look, "journal", Unavailable)
+            await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(self._broker.existing, self._topics, self._app.supervisor)
+        await watch_partitions(self._broker.visible, self._topics, self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))
@@ -129,6 +154,7 @@ def _add_inputs(app: Application, served: Sequence[ServedType]) -> None:
     """Serve `/inputs`: how far the events are routed that this worker's process managers hear."""
 
     @app.page("/inputs")
+    @describe("operations", "How far the events are routed that are heard here", dict[str, Any], role=Role.AUDITOR)
     async def inputs(view: Any, request: Any) -> Any:
         positions = [position for part in served if part.router is not None for position in part.router.inputs()]
         return json_response(view, {"app": app.module, "inputs": positions})

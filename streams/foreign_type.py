@@ -27,7 +27,8 @@ class ForeignType:
         if not len(schemas):
             raise SchemaError(f"{schemas.folder} has no schema of an event of {type}: copy those of its owner")
         self.type = type
-        self.topic = topics.Topic(topics.events_topic(settings.namespace, type), settings.partitions, topics.FOREVER)
+        name, partitions = topics.events_topic(settings.namespace, type), settings.partitions
+        self.topic = topics.Topic(name, partitions, topics.FOREVER, needs=topics.READS["events"])
         self._codec = Codec(schemas, {}, schemas.upcasters)
         self._wanted = frozenset(events or (schema.name for schema in schemas))
         former = {

@@ -18,10 +18,12 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
+from streams.journal.grants import Role
 from streams.journal.layout import LogSpan
 from streams.journal.port import Journal, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
@@ -35,6 +37,8 @@ from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
+from streams.runtime.rights import Rights
+from streams.security.refusals import TopicForbidden
 
 NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
 """A follower for a new owner of a log."""
@@ -62,7 +66,9 @@ class ServedType(Part):
         settings, type = context.settings, context.decider.type
         self.context = context
         self.type = type
-        self.topics = topics.type_topics(settings.namespace, type, settings.partitions)
+        sends_itself = new_follower is not None or (context.process is not None and bool(context.process.hears))
+        needs = {**topics.OWNS, **topics.SENDS_ITSELF} if sends_itself else topics.OWNS
+        self.topics = topics.type_topics(settings.namespace, type, settings.partitions, needs)
         self.router: Router | None = None
         self.ownership = Assignment(type, self, app.supervisor)
         self.layout = LayoutWatch(journal, type, broker, context.logs_topic)
@@ -72,7 +78,13 @@ class ServedType(Part):
         self._budget = budget
         self._new_follower = new_follower
         self._events_topic = topics.events_topic(settings.namespace, type)
-        self._replies = Replies(broker, context.commits_topic, context.commands_topic, context.dead_letters_topic)
+        self._replies = Replies(
+            broker,
+            context.commits_topic,
+            context.commands_topic,
+            context.dead_letters_topic,
+            hint_key=lambda: self.layout.reader.layout.hint_key,
+        )
         self._dispatcher: CommandDispatcher | None = None
         if context.process is not None:
             self._add_process(context.process)
@@ -98,7 +110,7 @@ class ServedType(Part):
             dead_letters_topic=context.dead_letters_topic,
         )
         for other in process.sends_to:
-            self.topics += topics.type_topics(settings.namespace, other, settings.partitions)
+            self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
         if process.hears:
             group = f"{settings.namespace}{context.name}-{self.type}-hears"
             self.router = Router(
@@ -110,6 +122,16 @@ class ServedType(Part):
                 broker=self._broker,
             )
             self.topics += self.router.topics
+
+    @property
+    def rights(self) -> Rights:
+        process = self.context.process
+        return Rights(
+            tuple(self.topics),
+            groups=() if self.router is None else (self.router.group,),
+            grants=frozenset(self.context.grants(Role.OWNER)),
+            anywhere=(self.type,) if process is not None and not process.sends_to else (),
+        )
 
     # -- a rebalance -----------------------------------------------------------------------------------
 
@@ -177,7 +199,7 @@ class ServedType(Part):
         )
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
-        return KafkaCommandReader(self.context.settings.bootstrap_servers, self.context.commands_topic, slices)
+        return KafkaCommandReader(KafkaClients.of(self.context.settings), self.context.commands_topic, slices)
 
     @property
     def covered(self) -> Mapping[int, int]:
@@ -189,7 +211,10 @@ class ServedType(Part):
 
     async def describe(self) -> TopicMetadata | None:
         topic = self.context.commands_topic
-        return (await self._broker.describe([topic])).get(topic)
+        described = (await self._broker.describe([topic])).get(topic)
+        if described is not None and described.rights is not None and topics.READ not in described.rights:
+            raise TopicForbidden(topic, "read", topics.READ)  # it would take over again and again
+        return described
 
     async def confirmed(self) -> None:
         await self._app.consumer.confirmed()

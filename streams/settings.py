@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import SplitResult, urlsplit
@@ -13,19 +13,28 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Meta
 
 from streams.limits import MIB, Limits
+from streams.secret import NO_SECRET, Secret, SecretUnreadable
+from streams.security.access import MECHANISMS, PROTOCOLS, KafkaAccess
 
 KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {
     "setup": {"always": "always", "never": "never", "auto": "auto"},
     "quarantine": {"on": True, "off": False},
     "publish": {"on": True, "off": False},
+    "kafka_security": {word: word for word in PROTOCOLS},
+    "kafka_sasl_mechanism": {word: word for word in MECHANISMS},
+    "http_insecure": {"yes": True, "no": False},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _NUMBERS: dict[type, tuple[re.Pattern[str], str]] = {int: (_WHOLE, "a whole number"), float: (_DECIMAL, "seconds")}
+
+URLS = ("journal_url", "read_model_url", "schema_registry_url")
+"""May have a password in them: `<NAME>_FILE` names a file that has one instead, and they are not shown."""
 
 JOURNAL_SERVER = "cassandra://127.0.0.1:9042"
 DATABASE = "sourced"
@@ -37,21 +46,24 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Settings(Limits):
+class Settings(Limits, KafkaAccess):
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
-    journal_url: str = f"{JOURNAL_SERVER}/{DATABASE}"
+    journal_url: str = field(default=f"{JOURNAL_SERVER}/{DATABASE}", repr=False)
     namespace: str = ""
-    read_model_url: str = ""
+    reply_topics: str = ""
+    """The beginnings of the topics that commands may name for their replies, separated by commas; empty: any."""
+    read_model_url: str = field(default="", repr=False)
     """The database of what projections keep for all workers together; that of the journals, unless set."""
     partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
     logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
     """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
     Of no effect where the journal has some."""
     data_dir: Path = Path(".data")
-    schema_registry_url: str = ""
+    schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
+    schema_registry_token: Secret = NO_SECRET
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
     publish: bool = True
@@ -67,7 +79,30 @@ class Settings(Limits):
     http_allowed_hosts: str = ""
     """Names by which a worker is asked besides its own, separated by commas: `name` or `name:port`."""
     http_allowed_origins: str = ""
-    """Sites whose pages may give orders, separated by commas: `https://name[:port]`."""
+    """Sites whose pages may ask and give orders, separated by commas: `https://name[:port]`."""
+    http_tokens_file: str = ""
+    """The bearer tokens of those who may ask, hashed. See `streams.access.tokens`."""
+    http_oidc_issuer: str = ""
+    """The issuer of tokens, `https://..`, exactly as it calls itself."""
+    http_oidc_audience: str = ""
+    """For whom its tokens are to be."""
+    http_grants_file: str = ""
+    """Who may do what. See `streams.access.grants`."""
+    http_tls_cert_file: str = ""
+    """The certificate of a worker's web port, with what stands between it and its authority. Without it, no TLS."""
+    http_tls_key_file: str = ""
+    http_client_ca_file: str = ""
+    """Who shows a certificate of these authorities has said who he is."""
+    http_ca_file: str = ""
+    """The authorities of workers' certificates, and of the issuer's, besides the system's."""
+    http_token_file: str = ""
+    """The bearer token with which the command line asks workers."""
+    http_insecure: bool = False
+    """Whether a worker may listen beyond this machine although nobody need say who he is."""
+    http_client_streams: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    """The most streams of events of one user, or of one address where nobody need say who he is."""
+    http_client_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    """The most connections of one address; that of this machine may have as many as there may be."""
     http_pending: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     """The most commands of an aggregate type that came over HTTP and have no reply yet, and of requests that wait."""
 
@@ -83,7 +118,9 @@ class Settings(Limits):
             )
         values: dict[str, Any] = {"journal_url": f"{JOURNAL_SERVER}/{database}"}
         for name, hint in get_type_hints(cls, include_extras=True).items():
-            if text := environment.get(name.upper()):
+            if hint is Secret:
+                values[name] = _secret(name.upper(), environment)
+            elif text := (_from_file(name, environment) if name in URLS else "") or environment.get(name.upper()):
                 values[name] = _read(name, hint, _bare(name.upper(), text))
         return cls(**values)
 
@@ -92,6 +129,11 @@ class Settings(Limits):
         """The least (`ge`) and the most (`le`) of each setting that is a number, by its name."""
         hints = get_type_hints(cls, include_extras=True)
         return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+    @property
+    def reply_prefixes(self) -> tuple[str, ...]:
+        """What `reply_topics` says."""
+        return tuple(prefix for part in self.reply_topics.split(",") if (prefix := part.strip()))
 
     @property
     def bootstrap_servers(self) -> list[str]:
@@ -109,7 +151,8 @@ def split_url(url: str, setting: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise SettingsError(f"{setting}: {error}") from None
+        text = "it is no URL: write special characters as %2F and the like" if "@" in url else str(error)
+        raise SettingsError(f"{setting}: {text}") from None
 
 
 def without_login(url: str) -> str:
@@ -128,6 +171,23 @@ def is_port(text: str) -> bool:
     return bool(_WHOLE.fullmatch(text)) and 1 <= int(text) <= 65_535
 
 
+def _from_file(name: str, environment: Mapping[str, str]) -> str:
+    """What stands in the file that `<NAME>_FILE` names; empty where that is not set. Raises `SettingsError`."""
+    setting = f"{name.upper()}_FILE"
+    if not (file := environment.get(setting)):
+        return ""
+    if environment.get(name.upper()):
+        raise SettingsError(f"{setting} and {name.upper()} are both set: leave one of them out")
+    try:
+        text = Path(_bare(setting, file)).expanduser().read_text()
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text, or there is no such user"
+        raise SettingsError(f"{setting}={file}: {reason}") from None
+    if not text.strip():
+        raise SettingsError(f"{setting}={file}: it is empty")
+    return text
+
+
 def _read(name: str, hint: Any, text: str) -> Any:
     setting = name.upper()
     if hasattr(hint, "__metadata__"):
@@ -139,14 +199,30 @@ def _read(name: str, hint: Any, text: str) -> Any:
             raise SettingsError(f"{setting}={text!r}: {error}") from None
     if name in _WORDS:
         *others, last = words = _WORDS[name]
-        if text not in words:
+        found = {word.casefold(): value for word, value in words.items()}
+        if text.casefold() not in found:
             raise SettingsError(f"{setting}={text!r}: use {', '.join(others)} or {last}")
-        return words[text]
+        return found[text.casefold()]
     if name == "kafka_brokers":
         return ";".join(f"kafka://{broker}" for broker in _brokers(text))
+    if name == "reply_topics" and not all(_TOPIC.fullmatch(part.strip()) for part in text.split(",")):
+        raise SettingsError(f"{setting}={text!r}: use the beginnings of topics, as `replies.`, with , between several")
     if name == "namespace" and not _NAMESPACE.fullmatch(text):
         raise SettingsError(f"{setting}={text!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
     return text
+
+
+def _secret(setting: str, environment: Mapping[str, str]) -> Secret:
+    """A secret as it is, or the file of it, which is to be readable."""
+    value, file = environment.get(setting, ""), environment.get(f"{setting}_FILE", "")
+    if value and file:
+        raise SettingsError(f"{setting}_FILE: {setting} is set too: leave one of them out")
+    secret = Secret(value, file=_bare(f"{setting}_FILE", file) if file else "", setting=setting)
+    try:
+        secret.reveal()
+    except SecretUnreadable as error:
+        raise SettingsError(str(error)) from None
+    return secret
 
 
 def _number(setting: str, text: str, type: type[int] | type[float], range: Meta) -> int | float:

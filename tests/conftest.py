@@ -18,9 +18,10 @@ hypothesis.settings.load_profile("here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much `tests/chaos` does."""
+    """How much `tests/chaos` and its like do."""
     group = parser.getgroup("chaos", "faults under load")
     group.addoption("--full", action="store_true", help="all faults, as long and as often as `make chaos` does them")
+    group.addoption("--times", type=int, default=10, help="tests/growth: splits and merges of each kind (default 10)")
     group.addoption("--report", metavar="FILE", help="write the table of faults as Markdown")
 
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -73,6 +74,10 @@ KINDS: Mapping[str, type[Fact]] = {
 }
 
 _HOPS = "hops"
+RENEW_SECONDS = 3_600.0
+"""A secret as old as that is renewed."""
+KNOWN_SECONDS = 10.0
+"""So long after this worker has read a new secret the one before it signs: until all others have read it."""
 _AT_ONCE = 1_000
 _PUBLISH_SECONDS = 10.0
 _SEEN_SECONDS = 5.0
@@ -101,13 +106,21 @@ class Control:
         self._feed = feed
         self._broker = broker
         self._facts: dict[tuple[str, ...], Fact] = {}
-        self.secrets: Sequence[bytes] = ()
-        """With which workers sign what they ask each other: the newest one, and the one before it."""
+        self._secrets: Sequence[bytes] = ()
+        self._secret_read = 0.0
+        self._secret_made = 0.0
         self._read_to = 0
         self._moved = asyncio.Condition()
         self._supervisor = supervisor or Supervisor()
         self._task: asyncio.Task[None] | None = None
         self.changed: Callable[[], None] = lambda: None
+
+    @property
+    def secrets(self) -> Sequence[bytes]:
+        """With which workers sign what they ask each other: the newest one and the one before it, of which the first
+        is to sign with."""
+        is_known = time.monotonic() - self._secret_read >= KNOWN_SECONDS
+        return self._secrets if is_known else self._secrets[::-1]
 
     # -- what is so --------------------------------------------------------------------------------------------
 
@@ -184,7 +197,12 @@ class Control:
 
         Of two that start in the same moment both do; the later one counts, and the other one still does beside it.
         """
-        if not self.secrets:
+        if not self._secrets:
+            await self._put(Secret(secrets.token_hex(32)), _HOPS)
+
+    async def renew_secret(self) -> None:
+        """Make a new secret where the newest is an hour old: for the leader. Raises `TimeoutError`."""
+        if time.time() - self._secret_made >= RENEW_SECONDS:
             await self._put(Secret(secrets.token_hex(32)), _HOPS)
 
     async def _put(self, fact: Fact, *of: str) -> int:
@@ -270,5 +288,6 @@ class Control:
         if isinstance(fact, Serving) and (projection_name(fact.table) != of[0] or version_of(fact.table) < 0):
             raise ValueError(f"{fact.table} is no table of {of[0]}")
         if isinstance(fact, Secret):
-            self.secrets = (bytes.fromhex(fact.secret), *self.secrets[:1])
+            self._secrets = (bytes.fromhex(fact.secret), *self._secrets[:1])
+            self._secret_read, self._secret_made = time.monotonic(), record.timestamp / 1_000
         self._facts[name, *of] = fact

@@ -131,9 +131,11 @@ class ProjectionGroup:
                 self._to_drop.set()
 
     async def _drop(self, partition: int) -> None:
+        if not (dropped := self._control.dropped()):
+            return
         wanted = {it.table for it in self._wanted(partition)}
         serving = {self._control.serving(kept.name) for kept in self.kept}
-        to_go = self._control.dropped() - wanted - serving
+        to_go = dropped - wanted - serving
         stores = {self._rows_of(kept): kept for kept in self.kept} if to_go else {}
         for rows, kept in stores.items():
             if partition in self._here(kept):

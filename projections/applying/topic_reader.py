@@ -19,6 +19,7 @@ from projections.applying.event_reader import EventRecord
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer
 from streams.runtime.consumer import FETCH_WAIT_MS
 
@@ -30,6 +31,10 @@ BUFFERED, BUFFERED_BYTES = 2_000, 8 << 20
 """Records of a partition that wait for their reader, and the bytes of their values; with more it is not read."""
 ALL_BUFFERED_BYTES = 64 << 20
 """Of all partitions of a consumer: with many of them each has less."""
+IDLE_WAIT_MS = 1_000
+"""How long the broker keeps a request that finds nothing when nothing has come, and nobody has asked for anything else,
+for `CALM_SECONDS`: a partition that is read from somewhere else is not in the request that is on its way."""
+CALM_SECONDS = 5.0
 AT_SECONDS = 2.0
 """So long it may take to have one record."""
 ERRORS = (KafkaError, TimeoutError)
@@ -79,8 +84,8 @@ class TopicReader(Protocol):
 class KafkaTopicReader:
     """Reads from Kafka: a topic's partitions by one consumer, where they have been shared, others by one each."""
 
-    def __init__(self, servers: list[str]) -> None:
-        self._servers = servers
+    def __init__(self, clients: KafkaClients) -> None:
+        self._clients = clients
         self._shared: dict[str, _Consumer] = {}
 
     async def share(self, topic: str, partitions: Collection[int]) -> None:
@@ -102,8 +107,7 @@ class KafkaTopicReader:
 
     async def _started(self, topic: str, partitions: Collection[int]) -> _Consumer:
         async def start() -> _Consumer:
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._servers,
+            consumer = self._clients.consumer(
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -133,9 +137,16 @@ class _Consumer:
         """The requests for offsets that have not begun yet."""
         self._tps = tps = [TopicPartition(topic, partition) for partition in partitions]
         self.readings = {tp.partition: _KafkaReading(self, tp) for tp in tps}
+        self._hurried = 0.0
+        self.hurry()
         kafka.assign(tps)
         kafka.pause(*tps)  # until it is known where to read
         self._task = asyncio.create_task(self._read(), name=f"reading {topic}")
+
+    def hurry(self) -> None:
+        """Something is going on: no request waits for long."""
+        self._hurried = asyncio.get_running_loop().time()
+        self.kafka._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
 
     async def close(self) -> None:
         await cancel(self._task)
@@ -166,6 +177,10 @@ class _Consumer:
                     f"Kafka: reading {self.topic}",
                     ERRORS,
                 )
+                if found:
+                    self.hurry()
+                elif asyncio.get_running_loop().time() - self._hurried > CALM_SECONDS:
+                    self.kafka._fetcher._fetch_max_wait_ms = IDLE_WAIT_MS
                 # At once: after a `seek` they would be none of what is due.
                 for tp, records in found.items():
                     self.readings[tp.partition].put(records)
@@ -217,6 +232,7 @@ class _KafkaReading:
     async def seek(self, offset: int) -> None:
         if offset != self._next:
             self._clear()
+            self._consumer.hurry()
             self._consumer.kafka.seek(self._tp, offset)
             self._next = offset
             self._pause(False)

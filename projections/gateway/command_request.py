@@ -126,6 +126,14 @@ class CommandReader:
         return HttpProblem(413, "Too large", f"a command has at most {self._most} bytes with key and headers")
 
 
+def later(command: CheckedCommand, data: bytes) -> list[tuple[str, str, str]]:
+    """The commands that a command schedules: of each the type, the name and the id of its aggregate."""
+    if (command.type, command.name) != (timer.type, ScheduleTimer.__name__):
+        return []
+    fields = msgspec.json.decode(data, type=ScheduleTimer)
+    return [(fields.to, fields.command, fields.id)]
+
+
 def body_of(command: CheckedCommand, data: bytes) -> bytes:
     """The body of a request to send a command, for another worker."""
     return msgspec.json.encode(_Body(command.name, msgspec.Raw(data)))

@@ -39,6 +39,7 @@ from projections.gateway.command_request import (
     CommandReader,
     body_of,
     command_id,
+    later,
     read_path_id,
     wait_of,
 )
@@ -57,9 +58,12 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topics import ensure_topics
+from streams.runtime.access_guard import is_of_worker, may_command, note
 from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.web.health import json_response
 
 PRODUCE_SECONDS = 5.0
@@ -87,7 +91,7 @@ def add_gateway(side: ReadSide, accepted: Accepted) -> Gateway:
             _add_commands(side, gateway, type)
 
     @side.app.page("/commands/{id:[^/]+}", name="command")
-    @tells_of_commands()
+    @tells_of_commands([type for type in accepted if accepted[type]])
     async def status(view: Any, request: Any, id: str) -> Any:
         with gateway.in_work():
             return await gateway.status(view, request)
@@ -119,7 +123,7 @@ class Gateway(Part):
             # Only a worker that starts knows its folder, and two systems may have the same one.
             CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             self._waiters,
-            servers=settings.bootstrap_servers,
+            clients=KafkaClients.of(settings),
             topic=self._topic,
             partitions=settings.partitions,
         )
@@ -133,15 +137,21 @@ class Gateway(Part):
         self._looking: asyncio.Task[None] | None = None
         self._is_open = False
 
+    @property
+    def rights(self) -> Rights:
+        settings = self._settings
+        wanted = [topics.reply_topic(self._topic, settings.partitions, topics.READ, topics.WRITE)]
+        for type, commands in self.accepted.items():
+            needs = topics.SENDS if commands else {}
+            wanted += topics.type_topics(settings.namespace, type, settings.partitions, needs)
+        return Rights(tuple(wanted))
+
     async def start(self) -> None:
         """Make the topics, and open the file."""
-        settings = self._settings
-        wanted = [topics.reply_topic(self._topic, settings.partitions)]
-        for type in self.accepted:
-            wanted += topics.type_topics(settings.namespace, type, settings.partitions)
+        settings, wanted = self._settings, self.rights.topics
         with stop_on_user_error():
             await until_it_answers(
-                lambda: ensure_topics(settings.bootstrap_servers, wanted),
+                lambda: ensure_topics(KafkaClients.of(settings), wanted, settings.setup != "never"),
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )
@@ -201,6 +211,7 @@ class Gateway(Part):
         seconds = wait_of(request.headers)
         with self._room.of_request() as room:
             command, data = await self._reader.read(request, type, command_id(request.headers), room)
+            self._require_right(request, command, data)
             was_elsewhere = not self._replies.has(command.id)
             if was_elsewhere:
                 answer = await self._post_elsewhere(view, request, command, data, seconds)
@@ -226,6 +237,16 @@ class Gateway(Part):
                     del data
                     reply = await self._reply(command, delivery, next_reply, seconds)
                 return _not_replied(view, delivery.result()) if reply is None else answer_of(view, reply)
+
+    def _require_right(self, request: Any, command: CheckedCommand, data: bytes) -> None:
+        """Raise `HttpProblem` where whoever sends a command may not; who schedules one is to be allowed both."""
+        note(request, f"{command.name} {command.id}")
+        if is_of_worker(request):  # which has looked
+            return
+        asked = [(command.type, command.name, command.aggregate_id), *later(command, data)]
+        for type, name, key in asked:
+            if not may_command(self._side.app, type, name, key):
+                raise HttpProblem(403, "Forbidden", f"you may not send {name} to {type} {key}")
 
     async def _post_elsewhere(
         self, view: Any, request: Any, command: CheckedCommand, data: bytes, seconds: float
@@ -297,7 +318,18 @@ class Gateway(Part):
         known = self._replies.commands.find(id)
         if known is None or known.reply is None:  # a request that need not wait takes no place
             known = await self._found(id, seconds)
+        if not self._may_see(known):
+            raise _no_command(id)
         return json_response(view, status_of(known), headers={"Cache-Control": "no-store"})
+
+    def _may_see(self, known: KnownCommand) -> bool:
+        """Whether whoever asks might have sent this command: what became of others' is not for everybody."""
+        if known.sent is not None:
+            target, name = known.sent.aggregate, known.sent.command
+            return may_command(self._side.app, target.type, name, target.id)
+        assert known.reply is not None, "one of both is known"
+        answered = known.reply.aggregate
+        return may_command(self._side.app, answered.type, known.reply.command, answered.id)
 
     async def _found(self, id: str, seconds: float) -> KnownCommand:
         began = time.monotonic()
@@ -308,13 +340,17 @@ class Gateway(Part):
             except (TimeoutError, KafkaError):
                 raise NotNow("this worker has not read all that became of commands yet") from None
             if known is None:
-                raise HttpProblem(404, "Not found", f"there is no command {id}; what became of one is kept for a day")
+                raise _no_command(id)
             left = began + seconds - time.monotonic()
             if known.sent is None or known.reply is not None or left <= 0:
                 return known
             with self._waiters.waiting_for(known.sent) as reply:
                 await asyncio.wait([reply], timeout=left)
                 return KnownCommand(known.sent, reply.result() if reply.done() else None)
+
+
+def _no_command(id: str) -> HttpProblem:
+    return HttpProblem(404, "Not found", f"there is no command {id}; what became of one is kept for a day")
 
 
 def _not_replied(view: Any, sent: SentCommand) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -11,6 +11,7 @@ import msgspec
 
 from projections.gateway.command_answers import CommandStatus
 from projections.http.paths import collection
+from streams.access.principal import Role
 from streams.deciding.messages import Reply
 from streams.web.operation import Response, V, describe
 
@@ -29,11 +30,13 @@ def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
         others={202: pending},
         path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
         problems=(409, 412, 429, 503),
+        role=Role.COMMANDER,
+        of=(type,),
     )
 
 
-def tells_of_commands() -> Callable[[V], V]:
-    """Say of a view that it is `GET /commands/{id}`."""
+def tells_of_commands(types: Sequence[str]) -> Callable[[V], V]:
+    """Say of a view that it is `GET /commands/{id}`, and tells of commands of these types."""
     return describe(
         "commands",
         "What became of a command",
@@ -41,6 +44,8 @@ def tells_of_commands() -> Callable[[V], V]:
         headers=("Prefer",),
         path={"id": "The command id: the `Idempotency-Key` that it was sent with"},
         problems=(400, 404, 429, 503),
+        role=Role.COMMANDER,
+        of=types,
     )
 
 

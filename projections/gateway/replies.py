@@ -34,12 +34,14 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka.client import KafkaClient, partition_of
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY
 
 log = logging.getLogger(__name__)
 
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 5_000
+"""How long a broker keeps a request that finds nothing. All partitions are in it, so a record that comes ends it."""
 AT_ONCE = 500
 """Records that are written at once, while nothing else is done."""
 PAUSE = 1.0
@@ -58,7 +60,7 @@ class GatewayReplies:
         commands: CommandLog,
         waiters: ReplyWaiters,
         *,
-        servers: list[str],
+        clients: KafkaClients,
         topic: str,
         partitions: int,
     ) -> None:
@@ -66,7 +68,7 @@ class GatewayReplies:
         self.waiters = waiters
         self.commands = commands
         self._broker = broker
-        self._servers = servers
+        self._clients = clients
         self._topic = topic
         self._partitions = partitions
         self._active: frozenset[int] = frozenset()
@@ -183,8 +185,7 @@ class GatewayReplies:
 
     @contextlib.asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+        consumer = self._clients.consumer(
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from faust.web import View
 
+from projections.http.forwarding import DIGEST, HOP, digest_of
 from projections.http.problems import BROKEN, BadRequest, HttpProblem
 
 MOST_BYTES = 16 * 1024
@@ -97,6 +98,8 @@ async def read_bytes(request: Any, most: int, room: RequestBytes | None = None) 
         raise HttpProblem(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
     except BROKEN as error:
         raise BadRequest(f"the body is not what its headers say: {type(error).__name__}") from None
+    if HOP in request.headers and request.headers.get(DIGEST) != digest_of(body):
+        raise HttpProblem(403, "Forbidden", "the body is not the one that a worker has signed")
     return bytes(body)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +19,8 @@ HOP = "X-Hop"
 """The asker is a worker, and wants these tables to answer: `orders=orders-2,..`, or `1` where it names none."""
 SEEN = "X-Control-Offset"
 """How far a worker has read the control topic: the asker, or one that refuses the tables of the asker."""
+DIGEST = "X-Hop-Digest"
+"""The SHA-256 of the body that a worker sends to another."""
 HOP_SECONDS = 5.0
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that one worker reads of another."""
@@ -91,11 +95,18 @@ async def worker_request(
                 raise NotNow(f"{worker} has broken off") from None
 
 
-def new_session(timeout: aiohttp.ClientTimeout | None = None, most: int = 0) -> aiohttp.ClientSession:
+def digest_of(body: bytes | bytearray) -> str:
+    """What `DIGEST` is of a body."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def new_session(
+    timeout: aiohttp.ClientTimeout | None = None, most: int = 0, tls: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
     """A session for asking other workers, without cookies. 0 is no limit of connections: where requests of all kinds
-    share a session, long waits must not keep the others from a connection."""
+    share a session, long waits must not keep the others from a connection. `tls`: how workers with TLS are trusted."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=most),
+        connector=aiohttp.TCPConnector(limit=most, ssl=True if tls is None else tls),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=timeout or aiohttp.ClientTimeout(),
     )

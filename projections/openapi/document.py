@@ -16,19 +16,12 @@ import msgspec
 
 from projections.http.paths import collection
 from projections.http.problems import Problem
-from projections.openapi.parts import AT_THE_DOOR, components
+from projections.openapi.parts import AT_THE_DOOR, components, security
 from projections.openapi.schemas import TypeSchemas, schemas_of
 from projections.streaming.sse import EVENT_STREAM
 from streams.aggregate_type import AggregateType
 from streams.runtime.web_guard import ANY_HOST
 from streams.web.operation import Operation, Response
-
-INTERNAL: Mapping[str, str] = {
-    "/applied/{stream}/{nr}": "workers wait at each other for a position; clients have At-Least",
-    "/switching": "the leader asks the others whether a table is complete; people have /projections",
-    "/docs/{file}": "parts of the page /docs",
-}
-"""The routes that the document leaves out, and why."""
 
 VARIABLE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 """A variable in a path of aiohttp: `{id}`, or `{id:[^/]+}` with a pattern."""
@@ -54,10 +47,16 @@ def routes_of(app: Any) -> Iterator[Route]:
 
 
 def document(
-    title: str, version: str, about: str, routes: Iterable[Route], contexts: Mapping[str, AggregateType]
+    title: str,
+    version: str,
+    about: str,
+    routes: Iterable[Route],
+    contexts: Mapping[str, AggregateType],
+    app: str = "projections",
 ) -> dict[str, Any]:
-    """The document. Raises `KeyError` for a header or a problem that `parts` does not know."""
-    operations = [(route, route.described) for route in routes if route.described is not None]
+    """The document. `app` is the context of what is about the app itself. Raises `KeyError` for a header or a problem
+    that `parts` does not know."""
+    operations = [(route, it) for route in routes if (it := route.described) is not None and not it.hidden]
     events = {type_: list(context.decider.events.values()) for type_, context in contexts.items()}
     known = schemas_of(
         [Problem, *chain.from_iterable(_types(operation) for _, operation in operations), *chain(*events.values())],
@@ -65,7 +64,10 @@ def document(
     )
     paths: dict[str, dict[str, Any]] = {}
     for route, described in operations:
-        paths.setdefault(route.path, {})[route.method] = _operation(route, described, known)
+        rights = [contexts[type].name if type in contexts else type for type in described.of] or [app]
+        operation = _operation(route, described, known)
+        operation["security"] = security(described.role, sorted(set(rights)))
+        paths.setdefault(route.path, {})[route.method] = operation
     problems = {status for route, operation in operations for status in _problems(route, operation)}
     request = {name for _, operation in operations for name in operation.all_headers}
     response = {name for _, operation in operations for answer in operation.answers.values() for name in answer.headers}

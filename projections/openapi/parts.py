@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from streams.access.principal import Role
+
 REQUEST_HEADERS: Mapping[str, str] = {
     "At-Least": "Read your writes: the `position` of a reply, as `order-3:125`, or several with commas between; "
     "an `ETag` is one, too. The answer shows them all, or is 503.",
@@ -38,7 +40,8 @@ _FORMS: Mapping[str, Mapping[str, Any]] = {
 
 PROBLEMS: Mapping[int, str] = {
     400: "The request is not as it must be; the detail says what is wrong",
-    403: "An order from a page of another site, or a question in the name of a worker",
+    401: "Nobody knows who asks: the token or the certificate is missing, or does not hold",
+    403: "An order from a page of another site, a question in the name of a worker, or one who may not",
     404: "There is no such thing",
     408: "The body did not come in time",
     409: "It cannot be done as things are",
@@ -51,6 +54,15 @@ PROBLEMS: Mapping[int, str] = {
     503: "Not now: a rebalance, a recovery, or a server that does not answer. Nothing is lost; try again",
 }
 _TRY_AGAIN = (429, 503)
+SECURITY: Mapping[str, Any] = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of the file HTTP_TOKENS_FILE, or a JWT of the issuer HTTP_OIDC_ISSUER. Only where "
+        "workers are set to know who asks: else nobody need say so.",
+    },
+    "certificate": {"type": "mutualTLS", "description": "A client certificate of the authority HTTP_CLIENT_CA_FILE."},
+}
 AT_THE_DOOR = frozenset({421})
 """What any operation may answer but those that take any `Host`."""
 
@@ -68,6 +80,7 @@ def components(problems: Set[int], request: set[str], response: set[str], types:
         return {"description": about, "schema": forms.get(name, {"type": "string"})}
 
     return {
+        "securitySchemes": dict(SECURITY),
         "parameters": {
             name: {"name": name, "in": "header", "required": False, **described(name, REQUEST_HEADERS[name])}
             for name in sorted(request)
@@ -75,6 +88,13 @@ def components(problems: Set[int], request: set[str], response: set[str], types:
         "headers": {name: described(name, RESPONSE_HEADERS[name]) for name in sorted(response | {"Retry-After"})},
         "responses": {f"Problem{status}": _problem(status) for status in sorted(problems)},
     }
+
+
+def security(role: Role | None, contexts: Sequence[str]) -> list[dict[str, list[str]]]:
+    """The ways to have the right to an operation: each scheme with each role that will do, as `reader@orders`."""
+    if role is None:
+        return []
+    return [{scheme: [f"{role}@{context}"]} for context in contexts for scheme in SECURITY]
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -67,11 +67,11 @@ def add_openapi(side: ReadSide, title: str, about: str) -> None:
 
     @cache
     def built() -> tuple[bytes, str]:
-        body = msgspec.json.encode(document(title, version(DISTRIBUTION), about, routes_of(side.app), side.contexts))
+        body = msgspec.json.encode(_document(side, title, about))
         return body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
 
     @side.app.page("/openapi.json", name="openapi")
-    @describe("documentation", "This document", dict[str, Any], etag=True)
+    @describe("documentation", "This document", dict[str, Any], etag=True, role=None)
     async def openapi(view: Any, request: Any) -> Any:
         body, etag = built()
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
@@ -80,19 +80,24 @@ def add_openapi(side: ReadSide, title: str, about: str) -> None:
         return view.bytes(body, content_type="application/json", headers=headers)
 
     @side.app.page("/docs", name="docs")
-    @describe("documentation", "A page that shows this document", Response("The page", media="text/html"))
+    @describe("documentation", "A page that shows this document", Response("The page", media="text/html"), role=None)
     async def docs(view: Any, request: Any) -> Any:
         return view.bytes(PAGE, content_type="text/html", headers=HEADERS)
 
     files = swagger_ui()
 
     @side.app.page("/docs/{file}", name="docs-file")
+    @describe("documentation", "A part of that page", role=None, hidden="parts of the page /docs")
     async def docs_file(view: Any, request: Any, file: str) -> Any:
         if file == "start.js":
             return view.bytes(START, content_type="text/javascript", headers=HEADERS)
         if file not in files:
             return problem_response(404, "Not found", f"there is no {file} of this page")
         return web.FileResponse(files[file], headers=HEADERS)
+
+
+def _document(side: ReadSide, title: str, about: str) -> dict[str, Any]:
+    return document(title, version(DISTRIBUTION), about, routes_of(side.app), side.contexts, side.app.context)
 
 
 def swagger_ui() -> Mapping[str, Path]:

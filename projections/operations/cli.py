@@ -23,7 +23,7 @@ from projections.operations.orders import DropAnswer, PauseAnswer, RebuildAnswer
 from projections.operations.status import ProjectionStatus
 from projections.stores.declaration import projection_name
 from streams.cli.dead_letters import DeadLetterTopic, text
-from streams.cli.http import PROJECTIONS, SECONDS
+from streams.cli.http import PROJECTIONS, SECONDS, Door
 from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_rows, print_table
 from streams.journal.position import BadPosition, Position
 from streams.settings import Settings
@@ -42,44 +42,44 @@ LETTER_HEADERS = ("ce_time", "ce_position", "dl_table", "dl_key", "ce_type", "dl
 WAITING = ("key", "table", "position", "events", "error")
 
 
-async def _rebuild(url: str, name: str, *, key: str | None, again: bool, wait: bool, **unused: Any) -> None:
+async def _rebuild(door: Door, name: str, *, key: str | None, again: bool, wait: bool, **unused: Any) -> None:
     if key is not None:
-        return await _rebuild_row(url, name, key)
-    building, _ = await order(url, path_of(name, "rebuild"), {"again": again}, SECONDS, RebuildAnswer)
+        return await _rebuild_row(door, name, key)
+    building, _ = await order(door, path_of(name, "rebuild"), {"again": again}, SECONDS, RebuildAnswer)
     _say(f"{building.table} is being built; {building.serving or 'nothing'} answers meanwhile")
     if wait:
-        await until_table_answers(url, name, building.table)
+        await until_table_answers(door, name, building.table)
         _say(f"{building.table} answers now")
     return None
 
 
-async def _rebuild_row(url: str, name: str, key: str) -> None:
-    rebuilt, _ = await order(url, path_of(name, "rows", key, "rebuild"), {}, FOLD_SECONDS, RowRebuilt)
+async def _rebuild_row(door: Door, name: str, key: str) -> None:
+    rebuilt, _ = await order(door, path_of(name, "rows", key, "rebuild"), {}, FOLD_SECONDS, RowRebuilt)
     for row in rebuilt.rows:
         _say(f"{row.table}: {key} is folded anew, up to {row.position}")
 
 
-async def _pause(url: str, name: str, *, reason: str, **unused: Any) -> None:
-    _, later = await order(url, path_of(name, "pause"), {"reason": reason}, SECONDS, PauseAnswer)
+async def _pause(door: Door, name: str, *, reason: str, **unused: Any) -> None:
+    _, later = await order(door, path_of(name, "pause"), {"reason": reason}, SECONDS, PauseAnswer)
     _say(f"{name} stands still{later}")
 
 
-async def _resume(url: str, name: str, **unused: Any) -> None:
-    _, later = await order(url, path_of(name, "resume"), {}, SECONDS, PauseAnswer)
+async def _resume(door: Door, name: str, **unused: Any) -> None:
+    _, later = await order(door, path_of(name, "resume"), {}, SECONDS, PauseAnswer)
     _say(f"{name} goes on{later}")
 
 
-async def _skip(url: str, name: str, *, position: str, reason: str, **unused: Any) -> None:
+async def _skip(door: Door, name: str, *, position: str, reason: str, **unused: Any) -> None:
     body = {"position": position, "reason": reason}
-    skipped, later = await order(url, path_of(name, "skip"), body, FOLD_SECONDS, SkipAnswer)
+    skipped, later = await order(door, path_of(name, "skip"), body, FOLD_SECONDS, SkipAnswer)
     _say(f"{name} leaves out {position}{later}")
     for row in skipped.rows or ():
         still = f"waits still, at {row.waits.position}: {row.waits.error}" if row.waits else "is folded anew"
         _say(f"{row.table}: {row.key} {still}")
 
 
-async def _drop(url: str, name: str, **unused: Any) -> None:
-    await order(url, path_of(projection_name(name), "drop"), {"table": name}, SECONDS, DropAnswer)
+async def _drop(door: Door, name: str, **unused: Any) -> None:
+    await order(door, path_of(projection_name(name), "drop"), {"table": name}, SECONDS, DropAnswer)
     _say(f"{name} is being removed")
 
 
@@ -144,11 +144,12 @@ async def projections(self: Any, action: str, name: str | None, url: str, limit:
     or the worker does not answer.
     """
     _check_use(action, name, **options)
+    door = Door(url, self.settings)
     if action == "status":
-        return await _status(url, name, options["watch"], bool(self.json))
+        return await _status(door, name, options["watch"], bool(self.json))
     if action == "dead-letters":
         return await _dead_letters(self.settings, self.app_name, limit)
-    await ORDERS[action](url, name, **options)
+    await ORDERS[action](door, name, **options)
     return DONE
 
 
@@ -184,8 +185,8 @@ def _say(line: str) -> None:
     click.echo(printable(line))
 
 
-async def _status(url: str, name: str | None, watching: bool, as_json: bool) -> int:
-    states = await watch(url, name) if watching else await get_states(url, name)
+async def _status(door: Door, name: str | None, watching: bool, as_json: bool) -> int:
+    states = await watch(door, name) if watching else await get_states(door, name)
     if as_json:
         for state in states:
             click.echo(compact(msgspec.to_builtins(state)))

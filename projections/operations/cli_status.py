@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from projections.operations.status import Projections, ProjectionStatus, TableStatus
-from streams.cli.http import ask, read
+from streams.cli.http import Door, ask, read
 from streams.cli.progress import Meter
 from streams.cli.run import ERROR, CliError
 
@@ -30,24 +30,24 @@ def path_of(*parts: str) -> str:
     return "/".join(["/projections", *(quote(part, safe="") for part in parts)])
 
 
-async def get_states(url: str, name: str | None) -> list[ProjectionStatus]:
+async def get_states(door: Door, name: str | None) -> list[ProjectionStatus]:
     """Of one projection, or of all. Raises `CliError`: with 1 when there is none, with 2 when there is no answer."""
     if name is not None:
-        return [await ask_worker(url, path_of(name), ProjectionStatus)]
-    return (await ask_worker(url, "/projections", Projections)).projections
+        return [await ask_worker(door, path_of(name), ProjectionStatus)]
+    return (await ask_worker(door, "/projections", Projections)).projections
 
 
-async def ask_worker(url: str, path: str, type: type[T]) -> T:
+async def ask_worker(door: Door, path: str, type: type[T]) -> T:
     """What a projections worker answers. Raises `CliError`, with 1 when there is no such thing."""
-    return read(await ask(url, path, HELP), type, "a page of a projections worker", no=ERROR)
+    return read(await ask(door, path, HELP), type, "a page of a projections worker", no=ERROR)
 
 
-async def order(url: str, path: str, body: dict[str, Any], seconds: float, type: type[T]) -> tuple[T, str]:
+async def order(door: Door, path: str, body: dict[str, Any], seconds: float, type: type[T]) -> tuple[T, str]:
     """What a worker answers to an order, and what to add where not all workers have followed it yet.
 
     Raises `CliError`: 1 when it cannot be done, 2 for wrong use, or no answer.
     """
-    answer = await ask(url, path, HELP, body, seconds)
+    answer = await ask(door, path, HELP, body, seconds)
     later = "" if answer.status == 200 else " (the workers that cannot be reached now will follow)"
     return read(answer, type, "a page of a projections worker", no=ERROR), later
 
@@ -78,11 +78,11 @@ def duration(seconds: float) -> str:
 # -- as a bar -----------------------------------------------------------------------------------------------------
 
 
-async def watch(url: str, name: str | None) -> list[ProjectionStatus]:
+async def watch(door: Door, name: str | None) -> list[ProjectionStatus]:
     """Show a bar for as long as tables are being built; how things are then."""
     with _Bar() as bar:
         while True:
-            states = await _patiently(url, name)
+            states = await _patiently(door, name)
             building = [table for state in states for table in state.tables if table.state == "building"]
             if not building:
                 return states
@@ -90,11 +90,11 @@ async def watch(url: str, name: str | None) -> list[ProjectionStatus]:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def until_table_answers(url: str, name: str, table: str) -> None:
+async def until_table_answers(door: Door, name: str, table: str) -> None:
     """Show a bar until this table answers. Raises `CliError` when it will not without somebody's doing."""
     with _Bar() as bar:
         while True:
-            [state] = await _patiently(url, name)
+            [state] = await _patiently(door, name)
             building = next((status for status in state.tables if status.table == table), None)
             if state.serving == table:
                 return
@@ -109,11 +109,11 @@ async def until_table_answers(url: str, name: str, table: str) -> None:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _patiently(url: str, name: str | None) -> list[ProjectionStatus]:
+async def _patiently(door: Door, name: str | None) -> list[ProjectionStatus]:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return await get_states(url, name)
+            return await get_states(door, name)
         except CliError as stop:
             if stop.code == ERROR or time.monotonic() > deadline:
                 raise

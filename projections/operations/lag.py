@@ -17,6 +17,7 @@ from projections.app import ReadSide
 from projections.http.forwarding import HOP
 from projections.operations.reach import TableReach, WorkerReach, reach_here
 from projections.routing.cutover import first_projection
+from streams.access.principal import Role
 from streams.journal.port import Commit, SliceHead
 from streams.journal.position import stream_name, stream_slice, stream_type
 from streams.web.health import json_response
@@ -28,7 +29,13 @@ def add_lag(side: ReadSide) -> None:
     """Serve `/lag`."""
 
     @side.app.page("/lag")
-    @describe("operations", "How far published events and tables are behind the journals, by stream", Lag, reads=True)
+    @describe(
+        "operations",
+        "How far published events and tables are behind the journals, by stream",
+        Lag,
+        reads=True,
+        role=Role.AUDITOR,
+    )
     async def lag(view: Any, request: Any) -> Any:
         first = first_projection(side.sources)
         if HOP in request.headers:

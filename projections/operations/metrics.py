@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from projections.app import ReadSide
 from projections.operations.lag import heads_of, lag_of
 from projections.operations.reach import reach_here
+from streams.access.principal import Role
 from streams.web.lag import StreamLag
 from streams.web.operation import Response, describe
 
@@ -74,7 +75,11 @@ def add_metrics(side: ReadSide) -> None:
 
     @side.app.page("/metrics")
     @describe(
-        "operations", "The figures of this worker for Prometheus", Response("Text", media="text/plain"), problems=(503,)
+        "operations",
+        "The figures of this worker for Prometheus",
+        Response("Text", media="text/plain"),
+        problems=(503,),
+        role=Role.AUDITOR,
     )
     async def metrics(view: Any, request: Any) -> Any:
         here = await reach_here(side)

@@ -40,6 +40,7 @@ from projections.operations.worker_status import status_here
 from projections.publishing.publication import events_in
 from projections.stores.declaration import Table, projection_name
 from schemas.codec import Undecodable
+from streams.access.principal import Role, current_principal
 from streams.concurrency.tasks import all_of
 from streams.journal.port import Unavailable
 from streams.journal.position import BadPosition, Position, stream_name
@@ -58,12 +59,19 @@ def add_operations(side: ReadSide) -> None:
     operations = Operations(side)
 
     @side.app.page("/projections", name="projections")
-    @describe("projections", "What every projection is doing", status.Projections, reads=True)
+    @describe("projections", "What every projection is doing", status.Projections, reads=True, role=Role.AUDITOR)
     async def all_of_them(view: Any, request: Any) -> Any:
         return await _answered(operations.all(view, request))
 
     @side.app.page("/projections/{name}", name="projection")
-    @describe("projections", "What one projection is doing", status.ProjectionStatus, reads=True, problems=(404,))
+    @describe(
+        "projections",
+        "What one projection is doing",
+        status.ProjectionStatus,
+        reads=True,
+        problems=(404,),
+        role=Role.AUDITOR,
+    )
     async def one(view: Any, request: Any, name: str) -> Any:
         return await _answered(operations.one(view, request, name))
 
@@ -80,6 +88,7 @@ def add_operations(side: ReadSide) -> None:
             body=body,
             others={202: ordered_only},
             problems=(404, 409, 503) if order == "drop" else (404, 503),
+            role=Role.OPERATOR,
         )
         async def ordered(view: Any, request: Any, **of: str) -> Any:
             return await _answered(take(view, request, **of))
@@ -91,7 +100,14 @@ def add_operations(side: ReadSide) -> None:
     takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, DropAnswer, done=False)
 
     @side.app.page("/projections/{name}/rows/{key}/rebuild", base=Post, name="row-rebuild")
-    @describe("projections", "Fold one row anew", RowRebuilt, body=NoParameters, problems=(404, 409, 503))
+    @describe(
+        "projections",
+        "Fold one row anew",
+        RowRebuilt,
+        body=NoParameters,
+        problems=(404, 409, 503),
+        role=Role.OPERATOR,
+    )
     async def row_rebuild(view: Any, request: Any, name: str, key: str) -> Any:
         return await _answered(operations.rebuild_row(view, request, name, key))
 
@@ -295,5 +311,6 @@ class Operations:
 
 
 def _say(request: Any, order: str, name: str, **of: object) -> None:
-    """Who has changed what: there is no access log, and nobody else says so."""
-    log.warning("%s of %s, ordered by %s: %s", order, name, request.remote, of or "")
+    """Who has changed what."""
+    who = current_principal() or request.remote
+    log.warning("%s of %s, ordered by %r: %s", order, name, str(who), of or "")

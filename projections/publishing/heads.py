@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
+from streams.journal.layout import Layout
 from streams.journal.port import Commit, Log, log_name, log_number, log_type
 from streams.journal.slice_log import KnownLayout
 
@@ -66,8 +67,14 @@ class Heads:
         span = self._layouts[type].layout.log(log_number(log))
         head = await self._journals[type].head(log, span.begins_after)
         if head is not None and head.is_seal and span.is_open:
-            await self._layouts[type].look()
+            self._keep_open(type, await self._layouts[type].look())
         return head
+
+    def _keep_open(self, type: str, layout: Layout) -> None:
+        """Forget the heads of logs that have ended; nearly nobody asks for them any more."""
+        for log in [log for log, task in self._latest.items() if log_type(log) == type and task.done()]:
+            if not layout.log(log_number(log)).is_open:
+                del self._latest[log], self._began[log]
 
     def _done(self, task: asyncio.Task[Commit | None]) -> None:
         self._all.discard(task)

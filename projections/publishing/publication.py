@@ -32,7 +32,8 @@ class Publication:
     """The events of one aggregate type: the journal that they come from, the topic that they go to, and how.
 
     `layout` says which logs the type has. `source` is the events' `ce_source`. `framing` puts their values into the
-    wire format of a schema registry; None: they go out as they are.
+    wire format of a schema registry; None: they go out as they are. `hints` is the topic of hints; empty: commits that
+    these bring do not count.
     """
 
     type: str
@@ -43,6 +44,7 @@ class Publication:
     broker: KafkaClient
     codec: Codec
     framing: Framing | None = None
+    hints: str = ""
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from projections.publishing.connections import Connections
+from projections.publishing.hints.hint_reader import HintReader
 from projections.publishing.publication import Publication
 from projections.publishing.registry_framing import RegistryFraming
 from projections.publishing.tail import Tail
@@ -32,31 +34,39 @@ class Publisher(Part):
         self, app: Application, contexts: Mapping[str, AggregateType], connections: Connections, alone: bool = False
     ) -> None:
         self._app = app
-        self._contexts = contexts
         self._alone = alone
         self._framings: list[RegistryFraming] = []
+        self._seats: set[TopicPartition] = set()
+        """All that this worker has, of all types; most have no log."""
+        self._hints_of: dict[str, Tailers] = {}
+        """By the topic of their hints."""
         self._tailers: dict[str, Tailers] = {}
         self._following: list[asyncio.Task[None]] = []
+        connections.needs = topics.PUBLISHES
         for type_, context in contexts.items():
             settings, journal = context.settings, connections.journals[type_]
             ids = context.schema_ids(may_create(settings, settings.schema_registry_url))
             framing = None if ids is None else RegistryFraming(ids, journal)
             self._framings += [] if framing is None else [framing]
-            self._tailers[type_] = Tailers(
-                Publication(
-                    type=type_,
-                    topic=topics.events_topic(settings.namespace, type_),
-                    source=context.source,
-                    journal=journal,
-                    layout=connections.layouts[type_],
-                    broker=connections.broker,
-                    codec=context.events,
-                    framing=framing,
-                    supervisor=app.supervisor,
-                )
+            publication = Publication(
+                type=type_,
+                topic=topics.events_topic(settings.namespace, type_),
+                source=context.source,
+                journal=journal,
+                layout=connections.layouts[type_],
+                broker=connections.broker,
+                codec=context.events,
+                framing=framing,
+                hints=context.commits_topic,
+                supervisor=app.supervisor,
             )
-            app.receive(context.commits_topic, self._tailers[type_], f"{context.commits_topic}-hints")
+            self._tailers[type_] = Tailers(publication, self._listen)
+            app.place(context.commits_topic, f"{context.commits_topic}-hints")
+            self._hints_of[context.commits_topic] = self._tailers[type_]
             app.layouts[context.commits_topic] = connections.layouts[type_]
+        self._hints = HintReader(app.clients, self._hints_of)
+        self._first_hints = HintReader(app.clients, self._hints_of)
+        """Of logs that are not known yet. The more partitions a request has, the more it costs, there and here."""
 
     @property
     def tails(self) -> Iterable[Tail]:
@@ -75,16 +85,25 @@ class Publisher(Part):
         with stop_on_user_error():
             for framing in self._framings:
                 await framing.start()
+        keep = self._app.supervisor.keep
+        self._following += [keep("hints", self._hints.run), keep("hints of new logs", self._first_hints.run)]
         for type_, tailers in self._tailers.items():
             name = f"the logs of {type_} that are published"
-            self._following.append(self._app.supervisor.keep(name, tailers.follow_layout))
+            self._following.append(keep(name, tailers.follow_layout))
 
     async def assign(self, assignment: set[TP]) -> None:
-        """Where to read hints is what Faust has committed; which ones there are says what is to be tailed."""
+        """The seats of a type say which of its logs are tailed here."""
         count = self._app.settings.partitions
-        for type_, tailers in self._tailers.items():
-            topic = self._contexts[type_].commits_topic
-            tailers.assign({tp.partition for tp in assignment if tp.topic == topic and tp.partition < count})
+        seats = {TopicPartition(*tp) for tp in assignment if tp.topic in self._hints_of and tp.partition < count}
+        self._seats = seats
+        for topic, tailers in self._hints_of.items():
+            tailers.assign({tp.partition for tp in seats if tp.topic == topic})
+
+    def _listen(self) -> None:
+        """Have hints read of all seats, and apart of those with logs that are tailed here."""
+        tails = {TopicPartition(topic, tail.seat) for topic, of in self._hints_of.items() for tail in of.tails.values()}
+        self._hints.assign(tails)
+        self._first_hints.assign(self._seats - tails)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._following))

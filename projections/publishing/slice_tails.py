@@ -1,8 +1,9 @@
 """The slices of one log on their way out, side by side.
 
 A batch of commits is sent when those before it are out. A slice of which Kafka takes nothing in some seconds, for want
-of a leader or of enough replicas, or since a record is too large, is left behind. It keeps the events that it was about to send, and no more; when Kafka takes these,
-it reads the log again from there, until it is where the others are. While Kafka takes nothing of anybody, a batch is tried now and then.
+of a leader or of enough replicas, or since a record is too large, is left behind. It keeps the events that it was about
+to send, and no more; when Kafka takes these, it reads the log again from there, until it is where the others are. While
+Kafka takes nothing of anybody, a batch is tried now and then.
 """
 
 from __future__ import annotations

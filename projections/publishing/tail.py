@@ -1,7 +1,8 @@
 """The tail of a log: publishes its commits as events, in order, without a gap, each slice to its partition.
 
-The log of commits is dense, so reading nr + 1 until it is there can miss nothing. Hints only wake the tail. Where it
-goes on: `resume_point`. A record that is sent twice has the same position.
+The log of commits is dense, so reading nr + 1 until it is there can miss nothing. Hints only wake the tail, and may
+bring what it would read next: see `streams.journal.commit_hint`. Where it goes on: `resume_point`. A record that is
+sent twice has the same position.
 
 The slices of a batch of commits are sent side by side, and the next batch is read when they are out: see `slice_tails`.
 What one partition does not take keeps no other waiting for long. One number still says how far the log is: all slices
@@ -17,17 +18,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiokafka.errors import KafkaError
 
+from projections.publishing.hints.carried_commits import CarriedCommits
 from projections.publishing.publication import Publication
 from projections.publishing.resume_point import find_resume_point, with_leader
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still
-from projections.publishing.slice_tails import ERRORS, FIRST_COMMITS, SliceTails, next_most
+from projections.publishing.slice_tails import ERRORS, EVENTS_AT_ONCE, FIRST_COMMITS, SliceTails, next_most
 from streams.concurrency.retry import until_it_answers
 from streams.journal.layout import LogSpan
-from streams.journal.port import Published, Unavailable, log_name
+from streams.journal.port import Commit, Published, Unavailable, log_name
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Tail:
     def __init__(self, publication: Publication, span: LogSpan) -> None:
         self.log = log_name(publication.type, span.number)
         self.seat = span.seat
+        self.carried = CarriedCommits()
+        """What hints have brought."""
         self._publication = publication
         self._span = span
         self._wake = asyncio.Event()
@@ -110,16 +114,18 @@ class Tail:
         while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
                 await self._look_at_log()
+            self._wake.clear()
             if await self._publish():
                 self._moved = time.monotonic()
+                if self._tails.read != self._hinted:  # there may be more
+                    continue
             else:
                 await self._report_hole()
                 await self._look_at_topic()
                 await self._remember()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):  # `wait_for` may lose a cancellation to a hint
-                        await self._wake.wait()
-            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_until_next_look()):  # `wait_for` may lose a cancellation to a hint
+                    await self._wake.wait()
 
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
@@ -148,6 +154,7 @@ class Tail:
         await self._tails.close()
         try:
             while True:
+                self.carried.begin(await self._end_of_hints())
                 point = await until_it_answers(
                     lambda: find_resume_point(self._publication, self._span),
                     f"{self.log}: finding the last published events",
@@ -163,6 +170,14 @@ class Tail:
         finally:
             self._publication.supervisor.well(f"tail {self.log}")
         self._tails.resume(point)
+
+    async def _end_of_hints(self) -> int | None:
+        """The offset of the next hint; None where the commits that hints bring do not count, or while Kafka does not
+        say."""
+        with contextlib.suppress(KafkaError, TimeoutError):
+            if self._publication.hints:
+                return (await self._publication.broker.end_offsets(self._publication.hints, [self.seat]))[self.seat]
+        return None
 
     async def _look_at_log(self) -> None:
         """A commit was said to be new that is not behind those published: the hint came late, or the log is another."""
@@ -221,14 +236,9 @@ class Tail:
     async def _publish(self) -> bool:
         """Publish the next commits. Returns whether there were any."""
         self._tails.check()
-        commits = await until_it_answers(
-            lambda: self._publication.journal.commits(self.log, self._tails.read, self._most),
-            f"{self.log}: reading",
-            Unavailable,
-        )
+        commits = self.carried.take(EVENTS_AT_ONCE) or await self._read()
         if not commits:
             return False
-        self._most = next_most(commits)
         await self._tails.publish(commits)
         if (limit := self.limit) != self._said_limit:
             if limit and not self._said_limit:
@@ -239,6 +249,18 @@ class Tail:
         else:
             await self._remember()
         return True
+
+    async def _read(self) -> Sequence[Commit]:
+        """The next commits in the journal, where there are any."""
+        commits = await until_it_answers(
+            lambda: self._publication.journal.commits(self.log, self._tails.read, self._most),
+            f"{self.log}: reading",
+            Unavailable,
+        )
+        if commits:
+            self._most = next_most(commits)
+            self.carried.follow(commits)
+        return commits
 
     async def _remember(self) -> None:
         """Keep beside the journal now and then how far the log is published, and at last when there is no more."""
@@ -251,3 +273,9 @@ class Tail:
         self._remembered = time.monotonic()
         await self._publication.journal.save_published(self.log, Published(self.published, -1))
         self._kept = self.published
+
+
+def _until_next_look() -> float:
+    """Seconds until a tail looks at the journal whether it was woken or not: all tails of a worker in the same moment,
+    for it is the waking up that costs, here and there."""
+    return POLL_SECONDS - asyncio.get_running_loop().time() % POLL_SECONDS

@@ -1,20 +1,20 @@
 """Which logs of a type are tailed in this worker, and the hints that wake their tails.
 
 An owner sends a hint behind each commit, to the partition of hints that is the seat of its log. Who has been given that
-partition tails the log. Hints come past Faust's streams, in batches: a stream costs two tasks and a future for each
-record, and brought them so late, with some hundreds a second, that the tails saw most commits by looking for
-themselves, once a second.
+partition tails the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
+from streams.concurrency.fairness import yield_if_due
+from streams.journal.commit_hint import read_hint
 from streams.journal.layout import Layout
 from streams.journal.layout_follower import LayoutFollower
 from streams.runtime.partition_pump import ConsumerRecord
@@ -24,10 +24,11 @@ LOOK_AGAIN_SECONDS = 30.0
 
 
 class Tailers:
-    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it. It is the receiver of the
-    topic of hints."""
+    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it. `changed()` is called when
+    they are others."""
 
-    def __init__(self, publication: Publication) -> None:
+    def __init__(self, publication: Publication, changed: Callable[[], None] = lambda: None) -> None:
+        self._has_changed = changed
         self.tails: dict[int, Tail] = {}
         """By the number of the log."""
         self._seats: set[int] = set()
@@ -35,16 +36,27 @@ class Tailers:
         self._ended: dict[int, float] = {}
         """The logs that are published to their ends, and when they are to be looked at again."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._covered: dict[int, int] = {}
         self._layout = LayoutFollower(publication.layout)
         self._publication = publication
 
     async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
-        self._covered[partition] = records[-1].offset + 1
-        self.wake(partition, records[-1].value)  # the newest commit number covers the others
-
-    def covered(self, partition: int) -> int | None:
-        return self._covered.get(partition)
+        """Take the next hints of a seat."""
+        tails = [tail for tail in self.tails.values() if tail.seat == partition]
+        if not tails and partition in self._seats:
+            self._layout.look_soon()
+        key = self._publication.layout.layout.hint_key
+        newest: dict[Tail, int] = {}
+        for record in records:
+            await yield_if_due()
+            nr, carried = read_hint(record.value, key)  # what it says need not be true
+            for tail in tails:
+                if carried is None:
+                    newest[tail] = nr
+                elif carried.commit.log == tail.log:
+                    tail.carried.put(carried, record.offset)
+                    newest[tail] = nr
+        for tail, nr in newest.items():
+            tail.wake(nr)
 
     def assign(self, seats: set[int]) -> None:
         """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat.
@@ -52,7 +64,6 @@ class Tailers:
         Those that had been published to their ends are looked at again: see `follow_layout`.
         """
         self._seats = seats
-        self._covered = {seat: offset for seat, offset in self._covered.items() if seat in seats}
         self._ended.clear()
         self._keep_to_layout()
 
@@ -68,6 +79,7 @@ class Tailers:
             self.tails[number] = tail = Tail(self._publication, spans[number])
             run = partial(self._run, number, tail)
             self._tasks[number] = self._publication.supervisor.keep(f"publishing {tail.log}", run)
+        self._has_changed()
 
     async def _run(self, number: int, tail: Tail) -> None:
         await tail.run()
@@ -87,14 +99,6 @@ class Tailers:
 
     async def _follow(self, layout: Layout) -> None:
         self._keep_to_layout()
-
-    def wake(self, seat: int, hint: bytes | None) -> None:
-        """A hint came; what it says need not be true."""
-        tails = [tail for tail in self.tails.values() if tail.seat == seat]
-        for tail in tails:
-            tail.wake(int(hint) if hint and hint.isdigit() and len(hint) < 19 else 0)
-        if not tails and seat in self._seats:
-            self._layout.look_soon()
 
     async def close(self) -> None:
         """Tail nothing any more."""

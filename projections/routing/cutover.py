@@ -18,6 +18,7 @@ from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from streams.journal.port import Unavailable
 from streams.web.health import json_response
+from streams.web.operation import describe
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,11 @@ class Cutover:
         """Serve `/switching`, where the leader asks the other workers."""
 
         @app.page(PATH)
+        @describe(
+            "projections",
+            "Whether a table is complete here",
+            hidden="the leader asks the others whether a table is complete; people have /projections",
+        )
         async def complete(view: Any, request: Any) -> Any:
             partitions = self._doors.here(request.query.get("of", ""))
             return json_response(view, {"partitions": partitions, "answer": await self._complete()})
@@ -55,6 +61,11 @@ class Cutover:
                         waiting = await newly_waiting(partition, name, serving)
                         complete.setdefault(name, []).append((number, waiting))
         return complete
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker is the leader. Raises `NotNow`."""
+        return 0 in self._doors.here(first_projection(self._sources))
 
     async def run(self) -> None:
         """Look for ever, less often while every newest table is active."""
@@ -76,7 +87,7 @@ class Cutover:
         }
         if not due:
             return False
-        if 0 not in self._doors.here(first_projection(self._sources)):
+        if not self.leads:
             return True
         for name, table in due.items():
             answers = await self._doors.each(name, f"{PATH}?of={name}", {}, self._complete)

@@ -23,6 +23,7 @@ from streams.concurrency.tasks import all_of
 from streams.journal.position import parse_place, stream_name, stream_slice, stream_type
 from streams.runtime.web_server import cancelled_with_client, most_outgoing
 from streams.web.health import json_response
+from streams.web.operation import describe
 
 
 def group_of(groups: Mapping[str, ProjectionGroup], projection: str) -> ProjectionGroup:
@@ -115,6 +116,11 @@ class ReadYourWrites:
         """The view that other workers use to wait for a position here."""
 
         @app.page("/applied/{stream}/{nr}")
+        @describe(
+            "projections",
+            "Wait for a position here",
+            hidden="workers wait at each other for a position; clients have At-Least",
+        )
         async def applied(view: Any, request: Any, stream: str, nr: str) -> Any:
             stream, number = read_at_least(f"{stream}:{nr}", self._partitions, self._sources)
             seconds = _read_seconds(request.query.get("seconds", "0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
@@ -38,6 +39,8 @@ class Workers(Placement):
         self._control = control
         self._signature = HopSignature(lambda: control.secrets)
         self._session: aiohttp.ClientSession | None = None
+        self.tls: ssl.SSLContext | None = None
+        """How workers with TLS are trusted; None: by the system's authorities."""
 
     async def close(self) -> None:
         """Disconnect."""
@@ -49,11 +52,11 @@ class Workers(Placement):
         """The headers with which this worker asks another worker."""
         return hop(tables) | {SEEN: str(self._control.offset)}
 
-    def signed(self, method: str, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def signed(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> dict[str, str]:
         """These headers with the signature that other workers require. A POST is JSON, also without a body."""
         if method == "POST":
             headers = {**headers, hdrs.CONTENT_TYPE: JSON}
-        return self._signature.signed(method, url, headers)
+        return self._signature.signed(method, url, headers, body)
 
     def ask(
         self,
@@ -67,8 +70,8 @@ class Workers(Placement):
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A request to another worker, which problems call `worker`. Raises `NotNow` for whatever goes wrong."""
         if self._session is None:
-            self._session = new_session()
-        headers = self.signed(method, url, headers)
+            self._session = new_session(tls=self.tls)
+        headers = self.signed(method, url, headers, body)
         return worker_request(self._session, method, url, headers, seconds=seconds, worker=worker, body=body)
 
     async def raise_if_behind(self, response: aiohttp.ClientResponse) -> None:

@@ -23,10 +23,11 @@ from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from projections.stores.changes import TooSlow
 from projections.streaming.sse import BEAT_SECONDS, EVENT_STREAM, HEADERS, EventStream, Gone
+from streams.access.principal import current
 from streams.concurrency.tasks import until_one_ends
 from streams.journal.port import Unavailable
 from streams.runtime.web_guard import problem_response
-from streams.runtime.web_server import most_outgoing
+from streams.runtime.web_server import address_of_client, most_outgoing
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,26 @@ def _count(streams: Mapping[EventStream, asyncio.Task[None]]) -> int:
     return sum(stream.is_connected for stream in streams)
 
 
-class EventStreams:
-    """Serves at most `most` clients. Each has `seconds` to take what is sent."""
+def _seconds_left() -> float | None:
+    """For so long the proof of who a client is holds; None: for ever."""
+    who = current()
+    return None if who is None or who.until is None else max(who.until - time.time(), 0.0)
 
-    def __init__(self, doors: QueryRouter, most: int, seconds: float) -> None:
+
+def _client(request: Any) -> str:
+    """Who a client is, or the address it comes from; empty where neither is known, or it is this machine."""
+    who = current()
+    return address_of_client(request) if who is None else str(who.principal)
+
+
+class EventStreams:
+    """Serves at most `most` streams, of one client at most `most_of_one`. Each client has `seconds` to take what is
+    sent."""
+
+    def __init__(self, doors: QueryRouter, most: int, seconds: float, most_of_one: int) -> None:
         self._doors = doors
         self._most = most
+        self._most_of_one = most_of_one
         self._seconds = seconds
         self._clients: dict[EventStream, asyncio.Task[None]] = {}
         self._workers: dict[EventStream, asyncio.Task[None]] = {}
@@ -70,12 +85,15 @@ class EventStreams:
         if _count(streams) >= most:
             return problem_response(503, "Too many streams", f"this worker has {most} of them: ask another")
         stream = EventStream(request, self._seconds)
+        stream.client = "" if of_worker else _client(request)
+        if stream.client and sum(other.client == stream.client for other in streams) >= self._most_of_one:
+            return problem_response(429, "Too many streams", f"{stream.client} has {self._most_of_one} of them here")
         task = streams[stream] = asyncio.create_task(
             until_one_ends(self._begin(stream, work, streams is self._clients), stream.beat())
         )
         try:
-            await asyncio.wait([task])
-            error = None if task.cancelled() else task.exception()
+            await asyncio.wait([task], timeout=_seconds_left())
+            error = None if not task.done() or task.cancelled() else task.exception()
         finally:
             del streams[stream]
             task.cancel()
@@ -132,7 +150,7 @@ class EventStreams:
         if self._session is None:
             # A session of its own: other queries must not wait for connections of streams.
             timeout = aiohttp.ClientTimeout(connect=HOP_SECONDS, sock_connect=HOP_SECONDS, sock_read=SILENT_SECONDS)
-            self._session = new_session(timeout, max(most_outgoing() // 2, 1))
+            self._session = new_session(timeout, max(most_outgoing() // 2, 1), self._doors.tls)
         headers = self._doors.signed("GET", url, {"Accept": EVENT_STREAM, **self._doors.hop(tables), **passed_on})
         try:
             async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response:

@@ -81,6 +81,8 @@ class EventStream:
         """The table whose rows are sent."""
         self.forget = False
         """Whether the end of the stream tells the client to begin anew, without `Last-Event-ID`."""
+        self.client = ""
+        """Who the client is, where that is known: see `HTTP_CLIENT_STREAMS`."""
         self._request = request
         self._seconds = seconds
         self._response = web.StreamResponse(headers=HEADERS)

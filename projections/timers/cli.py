@@ -16,7 +16,7 @@ from projections.operations.cli_status import HELP
 from projections.timers.projection import timers
 from projections.timers.view import TimerRow, Timers
 from streams.cli import kafka
-from streams.cli.http import PROJECTIONS, ask, read
+from streams.cli.http import PROJECTIONS, Door, ask, read
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, print_rows
 from streams.moments import in_utc
 from streams.settings import Settings
@@ -68,7 +68,7 @@ def register(app: Any, settings: Settings) -> None:
         if not least <= len(arguments) <= most:
             raise CliError(USAGE, f"{action} takes {usage}")
         if action == "list":
-            return await _list(url, limit, bool(self.json))
+            return await _list(Door(url, settings), limit, bool(self.json))
         id, *rest = arguments
         kafka.check_id("id of the timer", id)
         name, fields = ("CancelTimer", b"{}") if action == "cancel" else ("ScheduleTimer", schedule(rest))
@@ -96,8 +96,8 @@ def read_due(text: str, now: datetime) -> str:
         raise CliError(USAGE, f"{text!r} is not a time to be due at: use {form}") from None
 
 
-async def _list(url: str, limit: int, as_json: bool) -> int:
-    answer = await ask(url, f"/{timers.name}?limit={limit}", HELP)
+async def _list(door: Door, limit: int, as_json: bool) -> int:
+    answer = await ask(door, f"/{timers.name}?limit={limit}", HELP)
     page = read(answer, Timers, "the list of timers of a projections worker", no=ERROR)
     if as_json:
         for row in page["timers"]:

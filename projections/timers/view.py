@@ -14,6 +14,7 @@ from projections.stores.local.queries import in_order
 from projections.stores.rows import decode_stored, shown
 from projections.timers.projection import DUE, timers
 from projections.views.by_key import add_by_key
+from streams.access.principal import Role
 from streams.concurrency.fairness import yield_if_due
 from streams.web.operation import describe
 
@@ -58,6 +59,8 @@ def _add_list(side: ReadSide) -> None:
         Timers,
         query=Paging,
         reads=True,
+        role=Role.READER,
+        of=(TYPE,),
     )
     async def pending(view: Any, request: Any) -> Any:
         asked = read_query(request.query, Paging)

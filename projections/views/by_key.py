@@ -12,6 +12,7 @@ from projections.stores.local.queries import raw
 from projections.stores.rows import is_gone, shown_json
 from projections.streaming.sse import wants_events
 from projections.views.live_rows import stream_row, tag_of_row
+from streams.access.principal import Role
 from streams.runtime.web_guard import problem_response
 from streams.web.operation import Response, describe
 
@@ -31,6 +32,8 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
         reads=True,
         etag=True,
         problems=(404,),
+        role=Role.READER,
+        of=(type,),
         stream="`row`: the row now, and after each change; `gone`: it was removed",
     )
     async def by_key(view: Any, request: Any, id: str) -> Any:

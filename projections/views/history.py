@@ -14,6 +14,7 @@ from projections.http.pages import MOST_ROWS, Limit
 from projections.http.parameters import read_query
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
+from streams.access.principal import Role
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
@@ -64,6 +65,8 @@ def add_history(side: ReadSide, type: str) -> None:
         history_type(context),
         query=HistoryPage,
         problems=(400, 404, 503),
+        role=Role.READER,
+        of=(type,),
     )
     async def history(view: Any, request: Any, id: str) -> Any:
         asked = read_query(request.query, HistoryPage)
@@ -86,6 +89,8 @@ def add_history(side: ReadSide, type: str) -> None:
         state_type(context),
         query=AtSequence,
         problems=(400, 404, 409, 503),
+        role=Role.READER,
+        of=(type,),
     )
     async def state(view: Any, request: Any, id: str) -> Any:
         asked = read_query(request.query, AtSequence)

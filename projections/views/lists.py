@@ -17,6 +17,7 @@ from projections.stores.rows import decode_row
 from projections.streaming.sse import wants_events
 from projections.views.listing import ListOfRows
 from projections.views.live_lists import stream_list
+from streams.access.principal import Role
 from streams.concurrency.fairness import chunks, yield_if_due
 from streams.web.operation import describe
 
@@ -35,6 +36,8 @@ def add_list(side: ReadSide, listing: ListOfRows) -> None:
         listing.answer,
         query=query,
         reads=True,
+        role=Role.READER,
+        of=(listing.type,),
         stream="`row`: a row that is in the list now; `left`: one that is not any more; `gone`: one that was removed. "
         "`begin` says where it begins",
     )

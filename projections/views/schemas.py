@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from projections.app import ReadSide
 from projections.http.problems import BadRequest
 from schemas.registry import Schema
+from streams.access.principal import Role
 from streams.runtime.web_guard import problem_response
 from streams.web.health import json_response
 from streams.web.operation import Response, describe
@@ -36,7 +37,7 @@ def add_schemas(side: ReadSide) -> None:
     """Serve `/schemas` and `/schemas/{fingerprint}`; any worker answers."""
 
     @side.app.page("/schemas")
-    @describe("schemas", "The Avro schemas of all events", SchemaList)
+    @describe("schemas", "The Avro schemas of all events", SchemaList, role=Role.READER, of=tuple(side.contexts))
     async def schemas(view: Any, request: Any) -> Any:
         known = [
             {"type": type, **_summary(Schema.parse(json))}
@@ -52,6 +53,8 @@ def add_schemas(side: ReadSide) -> None:
         Response("The schema", dict[str, Any], headers=("ETag",)),
         path={"fingerprint": "CRC-64-AVRO in 16 hex digits, as in the header of an event"},
         problems=(400, 404, 503),
+        role=Role.READER,
+        of=tuple(side.contexts),
     )
     async def schema(view: Any, request: Any, fingerprint: str) -> Any:
         if not FINGERPRINT.fullmatch(fingerprint):

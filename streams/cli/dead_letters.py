@@ -37,6 +37,7 @@ from streams.cli.run import ERROR, FAILED, USAGE, CliError
 from streams.deciding.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
 from streams.deciding.quarantine import RELEASE
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.settings import Settings
 
@@ -104,7 +105,7 @@ class DeadLetterTopic:
         async with kafka(self._settings):
             headers = retry_headers(record)
             topic = retry_topic(record, self._settings.namespace, self._commands)
-            if topic not in await partitions_by_topic(self._settings):
+            if topic not in await partitions_by_topic(self._settings, topic):
                 raise CliError(
                     ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one"
                 )
@@ -133,9 +134,9 @@ class DeadLetterTopic:
         """A consumer, and the first offset of each partition with the one behind its last."""
         settings = self._settings
         async with kafka(settings):
-            present = await partitions_by_topic(settings)
+            present = await partitions_by_topic(settings, self._topic)
             require_topic(self._topic, self.type, settings, present, self._known)
-            new = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers, auto_offset_reset="earliest")
+            new = KafkaClients.of(settings).consumer(auto_offset_reset="earliest")
             async with connected(new) as consumer:
                 partitions = [TopicPartition(self._topic, number) for number in range(present[self._topic])]
                 yield consumer, await bounds(consumer, partitions)

@@ -1,14 +1,22 @@
-"""The command line's way to a worker's web port."""
+"""The command line's way to a worker's web port, and the tokens with which one asks there."""
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
+import click
 import msgspec
+from aiohttp import hdrs
+from faust.cli import argument, option
 
-from streams.cli.run import ERROR, USAGE, CliError
-from streams.settings import without_login
+from streams.access.tls import client_context
+from streams.access.tokens import NAME, Tokens, new_token
+from streams.cli.run import ERROR, USAGE, CliError, TypesCommand, command
+from streams.settings import Settings, SettingsError, without_login
 from streams.text import one_line
 
 SECONDS = 8.0
@@ -16,6 +24,34 @@ PROJECTIONS = "http://127.0.0.1:6066"
 """Where a projections worker listens, unless told otherwise."""
 
 T = TypeVar("T")
+
+
+class Door(NamedTuple):
+    """A worker's URL, and the settings that say how one asks there: HTTP_TOKEN_FILE, HTTP_CA_FILE."""
+
+    url: str
+    settings: Settings
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With the token that says who asks, where there is one. Raises `CliError`."""
+        path = self.settings.http_token_file
+        if not path:
+            return {}
+        try:
+            return {hdrs.AUTHORIZATION: f"Bearer {Path(path).read_text('ascii').strip()}"}
+        except (OSError, ValueError) as error:
+            raise CliError(USAGE, f"HTTP_TOKEN_FILE={path}: {getattr(error, 'strerror', None) or error}") from None
+
+    def session(self, seconds: float) -> aiohttp.ClientSession:
+        """A session for requests of at most so many seconds. Raises `CliError`."""
+        try:
+            tls = client_context(self.settings)
+        except SettingsError as error:
+            raise CliError(USAGE, str(error)) from None
+        connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        return aiohttp.ClientSession(timeout=timeout, connector=connector, headers=self.headers)
 
 
 class Answer(NamedTuple):
@@ -30,22 +66,23 @@ class _Problem(msgspec.Struct):
     detail: str
 
 
-async def ask(url: str, path: str, help: str, body: Any = None, seconds: float = SECONDS) -> Answer:
+async def ask(where: Door | str, path: str, help: str, body: Any = None, seconds: float = SECONDS) -> Answer:
     """What a worker answers; a `body` is posted as JSON. Raises `CliError` with 2, and `help` in it, for no answer."""
+    door = Door(where, Settings()) if isinstance(where, str) else where
+    url = door.url
     asked = f"{url.rstrip('/')}{path}"
-    where = without_login(asked)
+    shown = without_login(asked)
     try:
-        timeout = aiohttp.ClientTimeout(total=seconds)
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.request("GET" if body is None else "POST", asked, json=body) as response,
+            door.session(seconds) as session,
+            session.request("GET" if body is None else "POST", asked, json=body, allow_redirects=False) as response,
         ):
-            return Answer(where, response.status, await response.read())
+            return Answer(shown, response.status, await response.read())
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         raise CliError(USAGE, f"--url {without_login(url)} is not a URL like {PROJECTIONS}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else one_line(error)
-        raise CliError(USAGE, f"{where}: {reason}; {help}") from None
+        raise CliError(USAGE, f"{shown}: {reason}; {help}") from None
 
 
 def read(answer: Answer, type: type[T], name: str, no: int = USAGE) -> T:
@@ -73,3 +110,45 @@ def refused(answer: Answer, no: int = ERROR, hint: str = "") -> CliError:
     return CliError(
         USAGE, f"{answer.url} answers {answer.status}: {one_line(detail) or 'nothing'}{hint if no == USAGE else ''}"
     )
+
+
+@command(
+    argument("name"),
+    option("--days", type=click.IntRange(1, 3_650), metavar="N", help="For so long it holds.", show_default=False),
+    option("--file", metavar="FILE", help="The file of tokens; HTTP_TOKENS_FILE without it.", show_default=False),
+)
+async def token(self: TypesCommand, name: str, days: int | None, file: str | None) -> None:
+    """Make a bearer token, and add its hash to the file of tokens.
+
+    \b
+    faust -A projections.shop.app token ci --days 365 --file tokens
+    HTTP_TOKEN_FILE=ci.token faust -A projections.shop.app lag
+
+    The token is printed, and kept nowhere: whoever loses it needs a new one. What it allows is said in
+    HTTP_GRANTS_FILE, to `token:NAME`. A token ends when its line is taken out of the file; workers read the file anew
+    when it has changed.
+
+    Exit code: 2 wrong use, or the file cannot be written.
+    """
+    path = file or self.settings.http_tokens_file
+    if not path:
+        raise CliError(USAGE, "say where tokens are kept: --file, or HTTP_TOKENS_FILE")
+    if not NAME.fullmatch(name):
+        raise CliError(USAGE, f"{name!r} is no name: use letters, digits, '.', '_' and '-', at most 64")
+    until = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    secret, line = new_token(name, until)
+    add_line(Path(path), line)
+    click.echo(secret)
+
+
+def add_line(path: Path, line: str) -> None:
+    """Put a line behind those of a file of tokens, which is made for its owner alone. Raises `CliError`."""
+    try:
+        before = path.read_text("utf-8") if path.exists() else ""
+        Tokens.read(before)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as output:
+            output.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")
+    except OSError as error:
+        raise CliError(USAGE, f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise CliError(USAGE, f"{path}: {error}") from None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,11 +23,13 @@ from streams.journal.port import (
     Journal,
     JournalIncomplete,
     JournalMissing,
+    NotPermitted,
     StoredEvent,
     Unavailable,
 )
 from streams.journal.position import stream_name
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.runtime.preparation import lay_out, made, opened
 from streams.settings import Settings, SettingsError
@@ -42,6 +45,8 @@ async def errors_as_one_line(settings: Settings) -> AsyncIterator[None]:
     help = "is it up (make up), is JOURNAL_URL right?"
     try:
         yield
+    except NotPermitted as error:
+        raise CliError(USAGE, str(error)) from None
     except Unavailable as error:
         raise CliError(ERROR, f"the journal does not answer: {one_line(error)}; {help}") from None
     except TimeoutError:
@@ -99,23 +104,24 @@ async def history_of(context: AggregateType, aggregate_id: str) -> list[dict[str
     return list(entries(context.events, stream, stored))
 
 
-async def set_up(contexts: Mapping[str, AggregateType]) -> AsyncIterator[str]:
-    """Make topics, keyspaces and tables where they are missing, store and register the schemas, and say so line by
-    line.
+async def set_up(contexts: Mapping[str, AggregateType], more: Sequence[topics.Topic] = ()) -> AsyncIterator[str]:
+    """Make topics, those of the types and `more`, keyspaces and tables where they are missing, store and register the
+    schemas, and say so line by line.
 
     Raises `CliError` when a server does not answer or a topic has another number of partitions.
     """
     settings = next(iter(contexts.values())).settings
     wanted = [t for type in contexts for t in topics.type_topics(settings.namespace, type, settings.partitions)]
     wanted.append(topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions))
+    wanted = [replace(topic, needs=()) for topic in {topic.name: topic for topic in [*wanted, *more]}.values()]
     async with kafka(settings):
-        cluster, _ = await topics.look_at_topics(settings.bootstrap_servers, wanted)
+        cluster, _ = await topics.look_at_topics(KafkaClients.of(settings), wanted)
         present = await partitions_by_topic(settings)
     async with errors_as_one_line(settings):  # all is held against one another before anything is made
         for context in contexts.values():
             await _check_journal(context, cluster)
     async with kafka(settings):
-        await topics.ensure_topics(settings.bootstrap_servers, wanted)
+        await topics.ensure_topics(KafkaClients.of(settings), wanted)
     for topic in wanted:
         yield f"topic {topic.name}: {'found' if topic.name in present else 'made'}"
     for context in contexts.values():
@@ -136,7 +142,7 @@ async def _check_journal(context: AggregateType, cluster: str) -> None:
             is_there = False
         topic = topics.events_topic(settings.namespace, type)
         async with kafka(settings):
-            published = await last_positions(settings.bootstrap_servers, type, topic, settings.partitions)
+            published = await last_positions(KafkaClients.of(settings), type, topic, settings.partitions)
         await check_not_behind(journal if is_there else None, published)
     finally:
         await journal.close()

@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import click
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoBrokersAvailable,
+    NodeNotReadyError,
+)
 
 from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
+from streams.kafka.clients import KafkaClients, why
 from streams.kafka.records import AIOKafkaConsumer
+from streams.kafka.topic_metadata import existing
+from streams.membership.group import KafkaGroup, Member
+from streams.security.refusals import BrokerRefuses, TopicForbidden
 from streams.settings import Settings
 from streams.text import one_line
 
@@ -41,6 +52,8 @@ async def kafka(settings: Settings) -> AsyncIterator[None]:
         yield
     except topics.TopicError as error:
         raise CliError(USAGE, str(error)) from None
+    except (BrokerRefuses, TopicForbidden) as error:
+        raise CliError(USAGE, str(error)) from None
     except (KafkaError, OSError) as error:
         raise CliError(ERROR, trouble(settings, error)) from None
 
@@ -50,6 +63,8 @@ def trouble(settings: Settings, error: KafkaError | OSError) -> str:
     where = f"Kafka at {', '.join(settings.bootstrap_servers)}"
     if isinstance(error, _NO_ANSWER):
         return f"{where}: no answer; is it up (make up), is KAFKA_BROKERS right?"
+    if isinstance(error, GroupAuthorizationFailedError):
+        return f"{where}: this process may not look at the consumer group: grant Describe on it to its user"
     if isinstance(error, OSError):
         return f"{where}: {one_line(error)}; is it up (make up), is KAFKA_BROKERS right?"
     return f"{where}: {type(error).__name__}: {one_line(error).removeprefix(f'{type(error).__name__}: ')}"
@@ -59,8 +74,11 @@ def trouble(settings: Settings, error: KafkaError | OSError) -> str:
 async def connected(client: Any) -> AsyncIterator[Any]:
     """A client of aiokafka, started and stopped. Raises `KafkaError`, or `TimeoutError` after a few seconds."""
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await client.start()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.start()
+        except KafkaError as error:
+            raise why(error) from None
         yield client
     finally:
         with suppress(TimeoutError, KafkaError):
@@ -68,11 +86,22 @@ async def connected(client: Any) -> AsyncIterator[Any]:
                 await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
 
 
-async def partitions_by_topic(settings: Settings) -> dict[str, int]:
-    """All topics and their numbers of partitions; asks in a way that creates none."""
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin:
+async def partitions_by_topic(settings: Settings, *needed: str) -> dict[str, int]:
+    """All topics that this process may look at, and their numbers of partitions; asks in a way that creates none.
+
+    Raises `TopicForbidden` where it may not look at one of those `needed`.
+    """
+    async with connected(KafkaClients.of(settings).admin()) as admin:
         async with asyncio.timeout(REQUEST_SECONDS):
-            return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+            present = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+            await existing(admin._client, [topic for topic in needed if topic not in present])
+            return present
+
+
+async def members(settings: Settings, group: str) -> Sequence[Member]:
+    """The members of a consumer group as they are now. Raises `CliError`."""
+    async with kafka(settings), asyncio.timeout(REQUEST_SECONDS):
+        return await KafkaGroup(KafkaClients.of(settings), group).members_now()
 
 
 def require_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:
@@ -141,14 +170,13 @@ async def send(
     id = str(uuid.uuid4()) if id is None else id
     async with kafka(settings):
         topic, replies = topics.commands_topic(settings.namespace, type), topics.replies_topic(settings.namespace)
-        present = await partitions_by_topic(settings)
+        present = await partitions_by_topic(settings, topic, replies)
         require_topic(topic, type, settings, present, known)
         if replies not in present:
-            made = await topics.ensure_topics(
-                settings.bootstrap_servers, [topics.reply_topic(replies, settings.partitions)]
-            )
+            wanted = [topics.reply_topic(replies, settings.partitions)]
+            made = await topics.ensure_topics(KafkaClients.of(settings), wanted)
             present[replies] = made[replies].partitions
-        async with connected(AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)) as consumer:
+        async with connected(KafkaClients.of(settings).consumer()) as consumer:
             await _listen(consumer, replies, present[replies])
             message = (topic, data, aggregate_id.encode(), command_headers(id, command, SOURCE, replies))
             try:
@@ -181,9 +209,7 @@ async def produce(
     partition: int | None = None,
 ) -> Any:
     """Send one message, where its key belongs unless told otherwise; its metadata when Kafka has it for sure."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.bootstrap_servers, acks="all", enable_idempotence=True, client_id="command-line"
-    )
+    producer = KafkaClients.of(settings).producer(acks="all", enable_idempotence=True, client_id="command-line")
     async with connected(producer), asyncio.timeout(REQUEST_SECONDS):
         return await producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
 

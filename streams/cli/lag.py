@@ -6,7 +6,7 @@ from typing import Any
 
 from faust.cli import option
 
-from streams.cli.http import PROJECTIONS, ask, read
+from streams.cli.http import PROJECTIONS, Door, ask, read
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.position import stream_slice, stream_type
 from streams.web.lag import Lag
@@ -39,7 +39,7 @@ async def lag(self: TypesCommand, url: str, tables: bool) -> int:
     Exit code: 0 when nothing is behind, 1 when something is, 2 when the projections do not answer or something is
     ahead.
     """
-    answer = await ask(url, "/lag", "is the projections worker up (make start), is --url right?")
+    answer = await ask(Door(url, self.settings), "/lag", "is the projections worker up (make start), is --url right?")
     lag = read(answer, Lag, "the /lag of the projections")
     if tables:
         print_table(TABLE_COLUMNS, table_rows(lag), TABLE_COLUMNS[3:])

@@ -1,4 +1,4 @@
-"""`faust -A <app> logs`: which logs a type has, and how many workers can share them: split, merge, spread."""
+"""`faust -A <app> logs`: which logs a type has, and how many workers can share them: split, merge, spread, cancel."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from typing import Any
 
 import click
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli.journal import journal_of
-from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
+from streams.cli.kafka import kafka, members
 from streams.cli.owners import in_short
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliError, TypesCommand, command, print_table
 from streams.concurrency.retry import retried
 from streams.journal.layout import Layout, LayoutError, LogSpan
 from streams.journal.port import Journal, Unavailable, log_name
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.ownership.layout_watch import announce
 
 COLUMNS = ("log", "seat", "slices", "state", "begins after", "head", "goes on from", "worker")
 LOOK_SECONDS = 0.2
 WRITE_AGAIN = (0.2, 0.5, 1.0)
 """Pauses in seconds after a write whose outcome is not known: asked again, it tells."""
-_WAIT = ": is a worker of each log up? What is planned goes on by itself: see `logs list`"
+_WAIT = (
+    ": is a worker of each log up, and /health/ready of those well? What is planned goes on by itself: see `logs list`;"
+    " `logs cancel` takes it back"
+)
 
 Change = tuple[str, Layout]
 """A line that says what is changed, and the layout behind it."""
 
 
 @command(
-    argument("action", type=click.Choice(["list", "split", "merge", "spread"])),
+    argument("action", type=click.Choice(["list", "split", "merge", "spread", "cancel"])),
     argument("type"),
     argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[NUMBER ..]"),
     option("--yes", is_flag=True, help="Do it; without it is only shown what would be done.", show_default=False),
@@ -49,11 +51,15 @@ async def logs(self: TypesCommand, action: str, type: str, numbers: tuple[int, .
     faust -A streams.shop.orders logs spread order 4 --yes
     faust -A streams.shop.orders logs split order 0 --yes
     faust -A streams.shop.orders logs merge order 2 3 --yes
+    faust -A streams.shop.orders logs cancel order --yes
 
     A log is owned by one worker, which commits for all its slices at once: more workers than logs share nothing, and
     more logs than workers make smaller groups. So after going from one worker to four, `spread TYPE 4`. Spread makes
     that many logs with about as many slices each; split halves one log, merge makes one of several. Keys stay in their
     partitions; producers and consumers notice nothing. The slices concerned stand still for some tenths of a second.
+
+    Cancel takes back what has not begun, as when a log of a merge cannot be sealed: `logs list` shows which, and
+    /health/ready of its worker says why. A log that is sealed already goes on under another number.
 
     Without --yes nothing is changed. What was begun goes on when this command is ended: `logs list` shows how far.
 
@@ -90,16 +96,36 @@ async def logs(self: TypesCommand, action: str, type: str, numbers: tuple[int, .
 
 def planned(action: str, layout: Layout, numbers: Sequence[int], workers: Mapping[int, str]) -> list[Change]:
     """The changes, one after another. Raises `LayoutError`, and `CliError` for a wrong number of numbers."""
-    if layout.planned:
-        raise LayoutError("another change is under way: see `logs list`")
+    if action == "cancel" and not numbers:
+        return [_cancel(layout)]
+    if layout.planned and action != "cancel":
+        raise LayoutError("another change is under way: see `logs list`; `logs cancel` takes it back")
     if action == "split" and len(numbers) == 1:
         return [_split(layout, numbers[0], 2, workers)]
     if action == "merge" and len(numbers) > 1:
         return [_merge(layout, numbers)]
     if action == "spread" and len(numbers) == 1:
         return _spread(layout, numbers[0], workers)
-    takes = {"split": "the number of one log", "merge": "the numbers of two logs or more", "spread": "how many logs"}
+    takes = {"split": "the number of one log", "merge": "the numbers of two logs or more", "spread": "how many logs",
+             "cancel": "no number"}  # fmt: skip
     raise CliError(USAGE, f"{action} takes {takes[action]}")
+
+
+def _cancel(layout: Layout) -> Change:
+    after = layout.cancel()
+    back = ", ".join(f"log {log.number} (slices {in_short(log.slices)})" for log in layout.planned)
+    heirs = [f"log {log.number} goes on from {log.parents[0]}, which is sealed" for log in _new(layout, after)]
+    return "; ".join([f"take back {back}", *heirs]), after
+
+
+def _new(before: Layout, after: Layout) -> list[LogSpan]:
+    """The logs that have begun from one layout to another."""
+    return [log for log in after.open if log not in before.open]
+
+
+def _is_same(log: LogSpan, planned: LogSpan) -> bool:
+    """Whether a log is what has become of one that was planned."""
+    return (log.number, log.slices, log.parents) == (planned.number, planned.slices, planned.parents)
 
 
 def _split(layout: Layout, number: int, parts: int, workers: Mapping[int, str]) -> Change:
@@ -118,7 +144,7 @@ def _split(layout: Layout, number: int, parts: int, workers: Mapping[int, str]) 
 
 
 def _merge(layout: Layout, numbers: Sequence[int]) -> Change:
-    after = layout.merge(numbers, layout.log(numbers[0]).seat if numbers[0] < len(layout.logs) else 0)
+    after = layout.merge(numbers, next((log.seat for log in layout.logs if log.number == numbers[0]), 0))
     slices = in_short(after.planned[-1].slices)
     return f"merge logs {', '.join(map(str, sorted(numbers)))}: slices {slices}", after
 
@@ -170,21 +196,8 @@ def _at(workers: Mapping[int, str], seat: int) -> str:
 
 async def seats_by_worker(type: AggregateType, group: str) -> dict[int, str]:
     """By seat the client that Kafka has placed it at; empty where no worker is up. Raises `CliError`."""
-    async with (
-        kafka(type.settings),
-        connected(AIOKafkaAdminClient(bootstrap_servers=type.settings.bootstrap_servers)) as admin,
-    ):
-        async with asyncio.timeout(REQUEST_SECONDS):
-            [response] = await admin.describe_consumer_groups([group])
-    [described] = response.to_object()["groups"]
-    return {
-        seat: member["member_id"]
-        for member in described["members"]
-        if (data := member["member_assignment"])  # none while it is joining
-        for topic, seats in ConsumerProtocol.ASSIGNMENT.decode(data).assignment
-        if topic == type.logs_topic
-        for seat in seats
-    }
+    found = await members(type.settings, group)
+    return {seat: member.id for member in found for seat in member.assigned.get(type.logs_topic, ())}
 
 
 # -- doing it ----------------------------------------------------------------------------------------------
@@ -197,8 +210,8 @@ async def _change(
     name = type.decider.type
     # In one write: the first of several would be at work while the others are written.
     wanted = msgspec.structs.replace(changes[-1][1], version=layout.version + 1)
-    broker = KafkaClient(type.settings.bootstrap_servers, type.settings.partitions)
-    written = layout
+    broker = KafkaClient(KafkaClients.of(type.settings), type.settings.partitions)
+    before = written = layout
     try:
         async with asyncio.timeout(seconds), kafka(type.settings):
             await broker.start()
@@ -215,8 +228,10 @@ async def _change(
         raise CliError(ERROR, f"not within {seconds:g} s: {waiting or 'nothing was changed'}{_WAIT}") from None
     finally:
         await broker.stop()
-    for planned in written.planned:
-        log = layout.log(planned.number)
+    begun = [log for log in layout.logs for planned in written.planned if _is_same(log, planned)]
+    if len(begun) < len(written.planned):
+        raise CliError(ERROR, f"somebody has taken back what was planned for {name}: see `logs list`")
+    for log in begun or _new(before, written):
         click.echo(
             f"{log_name(name, log.number)} has slices {in_short(log.slices)}, from commit {log.begins_after + 1}"
         )

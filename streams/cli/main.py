@@ -11,6 +11,7 @@ from faust.cli import argument, option
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
 from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary
+from streams.cli.http import token
 from streams.cli.journal import history_of, set_up, state_at
 from streams.cli.lag import lag
 from streams.cli.quarantine import quarantine
@@ -141,7 +142,7 @@ async def setup(self: TypesCommand) -> None:
 
     Exit code: 1 when a server does not answer or refuses, 2 when a topic has another number of partitions.
     """
-    async for line in set_up(self.types):
+    async for line in set_up(self.types, self.app.rights.topics):
         click.echo(line)
     for set_up_more in self.more_set_up:
         async for line in set_up_more():
@@ -207,4 +208,4 @@ async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> N
     )
 
 
-COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas)
+COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, token)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import click
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocol
 from faust.cli import option
 
-from streams.cli.http import ask, read
-from streams.cli.kafka import REQUEST_SECONDS, connected, kafka
+from streams.cli.http import Door, ask, read
+from streams.cli.kafka import members
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import log_type
 from streams.journal.position import stream_name
@@ -47,7 +44,9 @@ async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
     Exit code: 0 when every log is served, with --url every one that these workers have, and no slice of it waits; 1
     when not; 2 wrong use, or somebody does not answer.
     """
-    answers = await asyncio.gather(*map(get_owners, urls or await members(self.settings, self.app.conf.id)))
+    answers = await asyncio.gather(
+        *(get_owners(Door(url, self.settings)) for url in urls or await workers(self.settings, self.app.conf.id))
+    )
     shown = [log for answer in answers for log in answer.owners]
     if not urls:
         placed = {log.log for log in shown}
@@ -88,29 +87,18 @@ def offsets_in_short(offsets: Mapping[int, int]) -> str:
     return " ".join([*begun[:OFFSETS_SHOWN], *([f"+{more}"] if more > 0 else [])])
 
 
-async def get_owners(url: str) -> OwnersAnswer:
+async def get_owners(door: Door | str) -> OwnersAnswer:
     """The answer of a worker. Raises `CliError` with USAGE, since 1 means that a log is not served."""
-    answer = await ask(url, "/owners", "is this worker up, and is it one of a command app?")
+    answer = await ask(door, "/owners", "is this worker up, and is it one of a command app?")
     return read(answer, OwnersAnswer, "the /owners of a worker of a command app")
 
 
-async def members(settings: Settings, group: str) -> list[str]:
+async def workers(settings: Settings, group: str) -> list[str]:
     """The URLs of the workers in a consumer group, which each gave when it joined. Raises `CliError` with USAGE."""
     try:
-        async with (
-            kafka(settings),
-            connected(AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)) as admin,
-        ):
-            async with asyncio.timeout(REQUEST_SECONDS):
-                [response] = await admin.describe_consumer_groups([group])
+        urls = sorted(str(member.address) for member in await members(settings, group) if member.address)
     except CliError as stop:
         raise CliError(USAGE, str(stop)) from None
-    [described] = response.to_object()["groups"]
-    urls = sorted(
-        json.loads(ConsumerProtocol.METADATA.decode(metadata).user_data)["url"]
-        for member in described["members"]
-        if (metadata := member["member_metadata"])  # none while it is joining
-    )
     if not urls:
         raise CliError(
             USAGE, f"the consumer group {group} has no members: no worker is up, or a rebalance is under way"

@@ -27,8 +27,10 @@ async def until_it_answers(
     what: str,
     on: type[Exception] | tuple[type[Exception], ...],
     waits: Callable[[Exception | None], None] | None = None,
+    unless: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> T:
-    """The result of `operation`, repeated with growing pauses (seconds, 0.05 to 2) for as long as it raises `on`.
+    """The result of `operation`, repeated with growing pauses (seconds, 0.05 to 2) for as long as it raises `on`; what
+    is `unless` among those is raised.
 
     Logs the outage when it begins, every 15 s, and when it is over. `waits` is called with the error when the outage
     has lasted 2 s, and with None when it is over.
@@ -38,6 +40,8 @@ async def until_it_answers(
         try:
             result = await operation()
         except on as error:
+            if isinstance(error, unless):
+                raise
             now = time.monotonic()
             began = began or now
             if now - said >= SAY_AGAIN:

@@ -13,11 +13,13 @@ import msgspec
 from aggregates.decider import Decider
 from streams.deciding.quarantine import Quarantine, follow
 from streams.journal.port import RecordedEvent, Snapshot
-from streams.journal.snapshots import MOST_BYTES, FirstReply, StateForm, form_of, say_once
+from streams.journal.snapshots import MOST_BYTES, FirstReply, StateForm, form_of, say_once, size_of
 
 AGGREGATE_BYTES, OUTCOME_BYTES, STATE_FACTOR = 700, 330, 3
 """What an aggregate takes of memory by itself and for each id that it remembers, and how much more than their bytes the
 objects of its state take: measured with orders, whose lines are small; large texts take less."""
+MEASURE_BYTES = 4 * 1024
+"""A state is measured again when its events of so many bytes, and of as many as it had, are not in its measure."""
 _MOST_SHARED = 1_000
 
 _shared: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -39,7 +41,8 @@ class Aggregate:
     quarantine       the one it is in, or None
     unsnapped_events, unsnapped_bytes    what a load would have to read beside the snapshot
     snapshot_bytes   size of its snapshot, or of what would have been it; 0 without one
-    state_bytes      what its state took when it was last written or read, or the events that made it
+    state_bytes      what its state took when it was last measured, written or read
+    unmeasured_bytes    of the events since then, as which the growth of the state is counted
     outcome_bytes    about what its outcomes take of memory
     cached           its weight as the cache has counted it
     """
@@ -53,6 +56,7 @@ class Aggregate:
     unsnapped_bytes: int = 0
     snapshot_bytes: int = 0
     state_bytes: int = 0
+    unmeasured_bytes: int = 0
     outcome_bytes: int = 0
     cached: int = 0
 
@@ -60,7 +64,7 @@ class Aggregate:
     def weight(self) -> int:
         """About how many bytes of memory it takes, rather too many than too few."""
         waiting = self.quarantine.weight if self.quarantine is not None else 0
-        state = STATE_FACTOR * (self.state_bytes + self.unsnapped_bytes)
+        state = STATE_FACTOR * (self.state_bytes + self.unmeasured_bytes)
         return AGGREGATE_BYTES + self.outcome_bytes + state + waiting
 
     def remember(self, rows: list[RecordedEvent], nr: int, window: int) -> FirstReply:
@@ -77,7 +81,7 @@ class Aggregate:
             # Nothing happened: the position that its reply named stands in the data.
             outcome = FirstReply(int(last.data or b"0"), last.sequence, (), last.command)
         for row in rows:
-            self.unsnapped_bytes += len(row.data) + 100
+            self._grow(len(row.data) + 100)
         self.outcomes[last.command_id] = outcome
         self.outcome_bytes += _bytes_of(last.command_id, outcome)
         if len(self.outcomes) > window:
@@ -89,7 +93,21 @@ class Aggregate:
         """Take in a note on its quarantine."""
         self.nr = nr
         self.quarantine = follow(self.quarantine, note)
-        self.unsnapped_bytes += len(note.data) + 100
+        self._grow(len(note.data) + 100)
+
+    def _grow(self, bytes: int) -> None:
+        self.unsnapped_bytes += bytes
+        self.unmeasured_bytes += bytes
+
+    def measure(self) -> None:
+        """Count what the state takes, not the events that made it, where those are many: most states grow by less.
+
+        Costs no more than the events did, since it is done anew only when there are as many bytes of them again.
+        """
+        if self.unmeasured_bytes >= max(MEASURE_BYTES, self.state_bytes):
+            measured = size_of(self.state)
+            self.state_bytes = self.state_bytes + self.unmeasured_bytes if measured is None else measured
+            self.unmeasured_bytes = 0
 
     def wants_snapshot(self, every: int) -> bool:
         """Whether what stands beside the snapshot is long, and weighs as much as the snapshot: then the
@@ -103,7 +121,6 @@ class Aggregate:
 
     def capture(self, aggregate_id: str, decider: Decider[Any, Any, Any]) -> PendingSnapshot:
         """Freeze what a snapshot needs; encoding follows later, off the reply path."""
-        self.state_bytes += self.unsnapped_bytes
         self.unsnapped_events = self.unsnapped_bytes = 0
         return PendingSnapshot(
             aggregate=self,
@@ -152,9 +169,11 @@ class PendingSnapshot(msgspec.Struct):
         aggregate, decider = self.aggregate, self.decider
         try:
             content, aggregate.state_bytes = form_of(decider).encode(self.state, self.outcomes)
+            aggregate.unmeasured_bytes = aggregate.unsnapped_bytes
         except Exception as error:
             # The next try is due when as much has come again as there is.
-            aggregate.snapshot_bytes = max(aggregate.snapshot_bytes, aggregate.state_bytes)
+            size = aggregate.state_bytes + aggregate.unmeasured_bytes
+            aggregate.snapshot_bytes = max(aggregate.snapshot_bytes, size)
             say_once(decider.type, self.aggregate_id, f"its state cannot be kept: {error!r:.1000}")
             return None
         aggregate.snapshot_bytes = len(content)
@@ -198,6 +217,7 @@ class Cache:
         self._budget = Budget(budget) if isinstance(budget, int) else budget
         self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
         self._derived_nr = 0
+        self._before: list[Cache] = []
         self._budget.join(self)
 
     def __len__(self) -> int:
@@ -211,15 +231,23 @@ class Cache:
         """The bytes that it may take, as caches come and go."""
         return self._budget.share
 
+    def go_on_from(self, others: Iterable[Cache]) -> None:
+        """Have also what these others have, which nobody else changes any more, until it takes too much."""
+        self._before = list(others)
+        for other in self._before:
+            other._before.clear()
+
     def take(self, aggregate_id: str) -> Aggregate | None:
         """Take an aggregate out, for as long as a group works on it."""
         aggregate = self._aggregates.pop(aggregate_id, None)
         if aggregate is not None:
             self.weight -= aggregate.cached
-        return aggregate
+            return aggregate
+        return next((found for other in self._before if (found := other.take(aggregate_id)) is not None), None)
 
     def put(self, aggregate_id: str, aggregate: Aggregate) -> None:
         """Put it (back) in, as the most recently used."""
+        aggregate.measure()
         aggregate.cached = aggregate.weight
         self._aggregates[aggregate_id] = aggregate
         self.weight += aggregate.cached
@@ -230,6 +258,7 @@ class Cache:
         excess = self.weight - self.limit
         if excess <= 0:
             return
+        self._before.clear()
         # From the oldest on: those that are not indexed yet were used lately, so few stand in the way.
         leaving = []
         for aggregate_id, aggregate in self._aggregates.items():

@@ -12,6 +12,9 @@ and another goes on:
    commits have. Whoever finds a seal at the head of a log does the next step.
 3. `seal` notes its number. When the last log that a planned one goes on from is sealed, that one is open, and begins
    behind the highest of their numbers.
+
+What is planned may be taken back by `cancel`, of which an owner hears too late perhaps. So a sealed log for which
+nothing is planned any more goes on as a log of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ class LayoutError(Exception):
 class LogSpan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One log, from its first commit to its last.
 
-    number     of the log, never given out again
+    number     of the log, given out once; that of a planned one which was taken back may come again
     seat       the partition of the topic of logs (and of that of hints) by which it is placed; of one log at a time
     slices     that it has, in order
     after      its first commit is the one behind this number; None while it is planned
@@ -61,11 +64,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     version    rises by one with each change, from 1
     slices     their number, fixed for ever
     logs       by number
+    hint_key   by which hints that bring commits are known to be from somebody who has this journal; empty before
+               anybody has made one
     """
 
     version: int
     slices: int
     logs: tuple[LogSpan, ...]
+    hint_key: str = ""
 
     @property
     def open(self) -> Sequence[LogSpan]:
@@ -134,7 +140,15 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
             if log.after is None and None not in ends:
                 log = msgspec.structs.replace(log, after=max(end for end in ends if end is not None))
             opened.append(log)
-        return self._next(opened)
+        return self._next(_with_heirs(opened, self.slices, self._first_free))
+
+    def cancel(self) -> Layout:
+        """Take back all that is planned. Logs that are not sealed go on, and one that is as a log of its own.
+        Raises `LayoutError`."""
+        if not self.planned:
+            raise LayoutError("nothing is planned")
+        left = [log for log in self.logs if log.after is not None]
+        return self._next(_with_heirs(left, self.slices, self._first_free))
 
     def _open(self, number: int) -> LogSpan:
         try:
@@ -153,18 +167,41 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         seats = [seat for seat, _ in parts]
         if len({*seats}) < len(seats) or taken & {*seats} or not {*seats} <= {*range(self.slices)}:
             raise LayoutError(f"the seats {seats} are not free: taken are {sorted(taken)}, of {self.slices}")
-        first = len(self.logs)
         return [
             LogSpan(number=number, seat=seat, slices=tuple(sorted(slices)), after=None, parents=tuple(parents))
-            for number, (seat, slices) in enumerate(parts, first)
+            for number, (seat, slices) in enumerate(parts, self._first_free)
         ]
 
+    @property
+    def _first_free(self) -> int:
+        return 1 + max(log.number for log in self.logs)
+
     def _next(self, logs: Iterable[LogSpan]) -> Layout:
-        return Layout(version=self.version + 1, slices=self.slices, logs=tuple(logs))
+        return msgspec.structs.replace(self, version=self.version + 1, logs=tuple(logs))
+
+    def with_hint_key(self, key: str) -> Layout:
+        """With a key for hints."""
+        return msgspec.structs.replace(self, version=self.version + 1, hint_key=key)
 
 
-def first_layout(slices: int, logs: int) -> Layout:
+def first_layout(slices: int, logs: int, hint_key: str = "") -> Layout:
     """The layout that a type begins with: `logs` logs, each with as many slices as the others, or one more."""
     logs = max(1, min(logs, slices))
     spans = [LogSpan(number=number, seat=number, slices=tuple(range(number, slices, logs))) for number in range(logs)]
-    return Layout(version=1, slices=slices, logs=tuple(spans))
+    return Layout(version=1, slices=slices, logs=tuple(spans), hint_key=hint_key)
+
+
+def _with_heirs(logs: Sequence[LogSpan], slices: int, number: int) -> Sequence[LogSpan]:
+    """The logs, and for each sealed one that nothing goes on from another one of the same slices, numbered from
+    `number`; at the same seat, if that is free."""
+    parents = {parent for log in logs for parent in log.parents}
+    taken = {log.seat for log in logs if log.sealed is None}
+    heirs: list[LogSpan] = []
+    for log in logs:
+        if log.sealed is not None and log.number not in parents:
+            seat = min({*range(slices)} - taken, key=lambda seat: (seat != log.seat, seat))
+            taken.add(seat)
+            heir = LogSpan(number=number, seat=seat, slices=log.slices, after=log.sealed, parents=(log.number,))
+            heirs.append(heir)
+            number += 1
+    return [*logs, *heirs]

@@ -49,6 +49,11 @@ class Unavailable(Exception):
     """The store did not answer, or not in time. What was asked may or may not have happened; ask again."""
 
 
+class NotPermitted(Unavailable):
+    """The user of the store may not do this. A start ends with it; later it is waited out, as an outage is: an
+    administrator can end it."""
+
+
 class JournalMissing(Exception):
     """The keyspace, schema or tables do not exist; the message says which command makes them."""
 

@@ -87,6 +87,14 @@ class StateForm:
         return decoder.decode(held.state), len(held.state), held.outcomes
 
 
+def size_of(state: Any) -> int | None:
+    """The bytes that a state takes in a snapshot; None for one that none can hold."""
+    try:
+        return len(msgspec.json.encode(state))
+    except Exception:  # the state may raise what it likes
+        return None
+
+
 def form_of(decider: Decider[Any, Any, Any]) -> StateForm:
     """The form of a decider's states in snapshots. Raises `TypeError`."""
     return _form(decider.state_types)

@@ -12,19 +12,27 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, for_code
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 from streams.concurrency.retry import until_it_answers
+from streams.kafka.clients import KafkaClients, SharedClient, started
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
-from streams.kafka.shared import SharedClient, started
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
 from streams.kafka.topic_limits import TopicLimits, ask_largest
-from streams.kafka.topic_metadata import TopicMetadata, existing, read_metadata
+from streams.kafka.topic_metadata import TopicMetadata, existing, look, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
+from streams.security.refusals import TopicForbidden
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of as partition_of
 
 log = logging.getLogger(__name__)
@@ -42,17 +50,17 @@ Offsets = Mapping[str, Mapping[int, int]]
 class KafkaClient:
     """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
 
-    def __init__(self, bootstrap_servers: list[str], partitions: int, security: dict[str, Any] | None = None) -> None:
-        self._servers = bootstrap_servers
-        self._security = security or {}
+    def __init__(self, clients: KafkaClients, partitions: int, replies: ReplyTopics = ANYWHERE) -> None:
+        self._clients = clients
+        self._replies = replies
         self._partitions = partitions
         self._producers: SharedClient[Any] = SharedClient(self._new_producer, self._spawn)
         self._limits = TopicLimits(self._ask_largest)
-        self._sender = Sender(self.send, self._reply_partitions, self._spawn)
+        self._sender = Sender(self.send, self._reply_partitions, self._spawn, replies)
         self._made: deque[float] = deque(maxlen=MADE_TOPICS)
         """The times at which reply topics were made, the latest ones."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._probes = Probes(bootstrap_servers, self._security, self._spawn)
+        self._probes = Probes(clients, self._spawn)
 
     @property
     def producer(self) -> AIOKafkaProducer:
@@ -64,15 +72,8 @@ class KafkaClient:
         await self._producers.get()
 
     async def _new_producer(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=BATCH_BYTES,
-            **self._security,
-        )
-        return await started(producer)
+        options = {"acks": "all", "enable_idempotence": True, "linger_ms": 0, "max_batch_size": BATCH_BYTES}
+        return await started(self._clients.producer(**options))
 
     async def stop(self) -> None:
         """Send the waiting records, then disconnect."""
@@ -90,6 +91,11 @@ class KafkaClient:
         """The metadata of the topics that exist, None where Kafka cannot say yet. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
+
+    async def visible(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
+        """The same of those topics that this process may look at. Raises `KafkaError`."""
+        async with self._producers.in_use() as producer:
+            return (await look(producer.client, topics))[0]
 
     async def commit_offsets(self, group: str, offsets: Offsets) -> None:
         """Commit offsets of a group that has no members. Raises `KafkaError`."""
@@ -160,13 +166,18 @@ class KafkaClient:
         """The broker's answer to the records that `hand_over` gives to the producer, by `send` or `send_batch`. All
         records are sent in this way. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
-            delivered = await hand_over(producer)
+            try:
+                delivered = await hand_over(producer)
+            except TopicAuthorizationFailedError as error:
+                raise TopicForbidden.of(error) from None
             try:
                 return await delivered
-            except KafkaError:
+            except KafkaError as error:
                 # The producer has counted the records of the batch all the same, and all that it sends to that
                 # partition from now on is refused as out of order: another producer takes its place.
                 self._producers.spent(producer)
+                if isinstance(error, TopicAuthorizationFailedError):
+                    raise TopicForbidden.of(error, "write to", "Write") from None
                 raise
 
     async def largest(self, topic: str) -> int:
@@ -196,25 +207,27 @@ class KafkaClient:
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
-        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
+        A topic that does not exist is made. Replies to one that is not allowed are dropped.
         """
         await self._sender.reply(replies)
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
         """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
-        self._sender.hint(topic, partition, nr)
+        self._sender.hint(topic, partition, value)
 
     async def _reply_partitions(self, topic: str) -> int:
         """The number of partitions of a reply topic, which is made if it is missing. Raises `KafkaError`,
         `TopicError`."""
         present = await self.describe([topic])
         if topic not in present:
+            if not self._replies.are_made:
+                raise TopicError("there is no such topic, and SETUP=never: make it")
             now = time.monotonic()
             if len(self._made) == MADE_TOPICS and now - self._made[0] < DAY / 1000:
                 raise TopicError(f"there is no such topic, and {MADE_TOPICS} were made in a day: make it")
             self._made.append(now)
             wanted = [reply_topic(topic, self._partitions)]
-            present = dict(await ensure_topics(self._servers, wanted, **self._security))
+            present = dict(await ensure_topics(self._clients, wanted))
         return present[topic].partitions
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:

@@ -13,9 +13,9 @@ from aiokafka.structs import ConsumerRecord
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import all_done, cancel, until_one_ends
 from streams.journal.port import Unavailable
-from streams.kafka.records import AIOKafkaConsumer
-from streams.kafka.shared import let_end, started
+from streams.kafka.clients import KafkaClients, let_end, started
 from streams.limits import MIB
+from streams.security.refusals import TopicForbidden
 
 FETCH_WAIT_MS = 500
 """How long a broker keeps a request that finds nothing. All slices are in it, so a command that comes ends it."""
@@ -48,8 +48,8 @@ class KafkaCommandReader:
     At most `FETCH_BYTES` of each broker, or one batch, wait here until the receiver takes them.
     """
 
-    def __init__(self, servers: Sequence[str], topic: str, slices: Iterable[int]) -> None:
-        self._servers = list(servers)
+    def __init__(self, clients: KafkaClients, topic: str, slices: Iterable[int]) -> None:
+        self._clients = clients
         self._topic = topic
         self._slices = [TopicPartition(topic, slice) for slice in slices]
         self._connecting: asyncio.Task[Any] | None = None
@@ -92,7 +92,8 @@ class KafkaCommandReader:
             self._consumer.resume(tp)
 
     async def _until_gone(self, cluster: Any) -> None:
-        """Raise `TopicGone` when Kafka says that it does not have the topic, which it had.
+        """Raise `TopicGone` when Kafka says that it does not have the topic, which it had; `TopicForbidden` when this
+        process may not look at it any more.
 
         A consumer asks for it by name. It would read a topic that was made again in the place of this one, and by the
         offsets of this one.
@@ -102,7 +103,9 @@ class KafkaCommandReader:
         def updated(cluster: Any) -> None:
             nonlocal known
             present = self._topic in cluster.topics()
-            if known and not present and not gone.done():
+            if self._topic in cluster.unauthorized_topics and not gone.done():
+                gone.set_exception(TopicForbidden(self._topic))
+            elif known and not present and not gone.done():
                 gone.set_exception(TopicGone(f"Kafka has no topic {self._topic} any more"))
             known = present
 
@@ -158,8 +161,7 @@ class KafkaCommandReader:
         return asyncio.create_task(until_it_answers(self._connect, name, (KafkaError, OSError)), name=name)
 
     async def _connect(self) -> Any:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+        consumer = self._clients.consumer(
             auto_offset_reset="none",
             enable_auto_commit=False,
             isolation_level="read_committed",  # a command that was taken back is not decided

@@ -10,8 +10,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from streams.kafka.clients import KafkaClients, SharedClient, let_end, started
 from streams.kafka.records import AIOKafkaConsumer
-from streams.kafka.shared import SharedClient, let_end, started
 
 PROBE_SECONDS = 10.0
 LOOK_BACK = 10_000
@@ -27,11 +27,8 @@ class Probes:
     """Consumers for such looks, which do not read records of aborted transactions. `spawn` runs a task in the
     background."""
 
-    def __init__(
-        self, servers: list[str], security: dict[str, Any], spawn: Callable[[Coroutine[Any, Any, Any]], object]
-    ) -> None:
-        self._servers = servers
-        self._security = security
+    def __init__(self, clients: KafkaClients, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+        self._clients = clients
         self._spawn = spawn
         self._ends: SharedClient[Any] = SharedClient(self._started_for_ends, spawn)
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
@@ -94,17 +91,11 @@ class Probes:
             self._looks.release()
 
     async def _started_for_ends(self) -> AIOKafkaConsumer:
-        return await started(AIOKafkaConsumer(bootstrap_servers=self._servers, **self._security))
+        return await started(self._clients.consumer())
 
     async def _started(self) -> AIOKafkaConsumer:
-        return await started(
-            AIOKafkaConsumer(
-                bootstrap_servers=self._servers,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                **self._security,
-            )
-        )
+        options = {"auto_offset_reset": "earliest", "isolation_level": "read_committed"}
+        return await started(self._clients.consumer(**options))
 
 
 async def last_wanted(consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: Callable[[Any], Any]) -> Any:

@@ -4,7 +4,8 @@ Records are bytes that anybody may have written: compressed with an unknown code
 are no text, or damaged. aiokafka raises for such a record in the middle of a batch, before its position has moved: so
 the consumer, and with Faust's consumer the worker, meets the record again and again. All consumers unpack by
 `aiokafka.consumer.fetcher.PartitionRecords`. Importing this module replaces it by the class below, which raises for no
-content of a record: a record that cannot be read comes as an `UnreadableRecord`.
+content of a record: a record that cannot be read comes as an `UnreadableRecord`. It has them ask in sessions, too: see
+`fetch_sessions.py`.
 
 All code that makes a consumer takes `AIOKafkaConsumer` from here.
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import consumer, fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.structs import ConsumerRecord, TopicPartition
@@ -34,6 +35,7 @@ from streams.kafka.batches import (
     unpack,
     unreadable_record,
 )
+from streams.kafka.fetch_sessions import SessionFetcher
 
 __all__ = ["AIOKafkaConsumer", "UnreadableRecord"]
 
@@ -149,3 +151,4 @@ def _is_new(places: set[tuple[TopicPartition, int]], place: tuple[TopicPartition
 
 fetcher.PartitionRecords = PartitionRecords
 fetcher.MemoryRecords = Batches
+consumer.Fetcher = SessionFetcher

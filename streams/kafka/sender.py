@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from streams.kafka.topics import may_take_replies
+from streams.security.refusals import TopicForbidden
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of
 
 log = logging.getLogger(__name__)
@@ -16,9 +18,12 @@ log = logging.getLogger(__name__)
 MAX_PENDING = 20_000
 """The most replies on their way to Kafka; owners wait when there are more."""
 MAX_PENDING_BYTES = 64 * 1024 * 1024
+MAX_HINTS = 16
+"""The most hints of a log that wait."""
 MAX_REPLY_TOPICS = 1_000
 """The most reply topics whose partitions are known; the one without a reply for the longest time is looked up again."""
 LOOKED_UP_AT_ONCE = 16
+SAY_AGAIN_SECONDS = 60.0
 
 ProducerRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Key, value and headers of a record that is sent."""
@@ -31,14 +36,24 @@ class Sender:
 
     `send` sends records of one partition in order. `find` returns the number of partitions of a reply topic, which it
     makes if it is missing. An error of either concerns that topic alone. `spawn` runs a task in the background.
+    `allowed` are the topics to which replies may go.
     """
 
-    def __init__(self, send: Send, find: Find, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        find: Find,
+        spawn: Callable[[Coroutine[Any, Any, Any]], object],
+        allowed: ReplyTopics = ANYWHERE,
+    ) -> None:
+        self._allowed = allowed
         self._send = send
         self._find = find
         self._spawn = spawn
         self._topics: OrderedDict[str, int] = OrderedDict()
         self._refused: set[str] = set()
+        self._say_again: dict[str, float] = {}
+        """By topic when it is said again that nothing may be sent there."""
         self._waiting: dict[str, list[ProducerRecord]] = {}
         self._queues: dict[tuple[str, int], list[ProducerRecord]] = {}
         self._drained = asyncio.Condition()
@@ -50,7 +65,7 @@ class Sender:
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
-        A topic that does not exist is made. Replies to one that the system itself reads are dropped.
+        A topic that does not exist is made. Replies to one that is not allowed are dropped.
         """
         for topic, key, value in replies:
             name = key.encode()
@@ -61,7 +76,7 @@ class Sender:
                 self._put(topic, partitions, record)
             elif topic in self._waiting:
                 self._waiting[topic].append(record)
-            elif may_take_replies(topic):
+            elif self._allowed.allow(topic):
                 self._waiting[topic] = [record]
                 self._spawn(self._look_up(topic))
             else:
@@ -72,11 +87,12 @@ class Sender:
         async with self._drained:
             await self._drained.wait_for(lambda: self.pending < MAX_PENDING and self.pending_bytes < MAX_PENDING_BYTES)
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
         """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
         queue = self._queue(topic, partition, counted=False)
-        queue.clear()  # the newest says it all
-        queue.append((None, str(nr).encode(), []))
+        if len(queue) >= MAX_HINTS:
+            queue.clear()  # the newest names the newest commit
+        queue.append((None, value, []))
 
     def _put(self, topic: str, partitions: int, record: ProducerRecord) -> None:
         self._queue(topic, partition_of(record[0] or b"", partitions), counted=True).append(record)
@@ -86,7 +102,7 @@ class Sender:
             if len(self._refused) >= MAX_REPLY_TOPICS:
                 self._refused.clear()
             self._refused.add(topic)
-            log.warning("no replies to %r: it is not a legal name, or the system itself reads it", topic)
+            log.warning("no replies to %r: %s", topic, self._allowed.refusal(topic))
 
     async def _look_up(self, topic: str) -> None:
         partitions = None
@@ -125,7 +141,7 @@ class Sender:
                     await self._send(*place, records)
                 except Exception as error:
                     self._topics.pop(place[0], None)
-                    log.warning("%d messages to %s are lost: %r", len(records), place[0], error)
+                    self._say_lost(place[0], len(records), error)
                 finally:
                     if counted:
                         await self._settled(records)
@@ -133,6 +149,17 @@ class Sender:
             del self._queues[place]
             if counted and queue:
                 await self._settled(queue)
+
+    def _say_lost(self, topic: str, count: int, error: Exception) -> None:
+        """What may not be sent is said now and then: it is so for as long as nobody grants the right."""
+        now = time.monotonic()
+        if isinstance(error, TopicForbidden):
+            if now < self._say_again.get(topic, 0.0):
+                return
+            self._say_again[topic] = now + SAY_AGAIN_SECONDS
+            log.error("messages to it are lost: %s", error)
+        else:
+            log.warning("%d messages to %s are lost: %r", count, topic, error)
 
     async def _settled(self, records: Sequence[ProducerRecord]) -> None:
         self.pending -= len(records)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from aiokafka.errors import LeaderNotAvailableError
+from aiokafka.errors import LeaderNotAvailableError, TopicAuthorizationFailedError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -20,6 +20,8 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
+
+from streams.security.refusals import TopicForbidden
 
 
 class _Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc]
@@ -102,7 +104,12 @@ class _TopicIdsRequest(Request[_MetadataRequest_v12]):  # type: ignore[misc]
         self._topics = list(topics)
 
     def build(self, request_struct_class: type[_MetadataRequest_v12]) -> _MetadataRequest_v12:
-        return request_struct_class([(uuid.UUID(int=0), topic, {}) for topic in self._topics], False, False, {})
+        return request_struct_class([(uuid.UUID(int=0), topic, {}) for topic in self._topics], False, True, {})
+
+
+READ, WRITE = "Read", "Write"
+_RIGHTS = {READ: 3, WRITE: 4}
+"""By right its bit among the operations of a resource (KIP-430)."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,19 @@ class TopicMetadata:
 
     id: str
     partitions: int
+    rights: frozenset[str] | None = None
+    """What this process may do with it, of READ and WRITE; None where the broker does not say."""
     without_leader: frozenset[int] = frozenset()
+
+
+def _of(topic: Mapping[str, Any]) -> TopicMetadata:
+    without = frozenset(partition["partition"] for partition in topic["partitions"] if partition["leader"] < 0)
+    return TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]), _rights(topic), without)
+
+
+def _rights(topic: Mapping[str, Any]) -> frozenset[str] | None:
+    operations = topic["authorized_operations"]
+    return None if operations < 0 else frozenset(name for name, bit in _RIGHTS.items() if operations >> bit & 1)
 
 
 async def cluster_id(client: Any) -> str:
@@ -128,16 +147,24 @@ async def read_metadata(client: Any, topics: Iterable[str]) -> dict[str, TopicMe
 
 
 async def existing(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-    """The `topics` that exist; None where Kafka cannot say yet what it is, as just after it was made."""
+    """The `topics` that exist; None where Kafka cannot say yet what it is, as just after it was made.
+
+    Raises `TopicForbidden` where one of them may not be looked at: whether it exists is not known.
+    """
+    found, forbidden = await look(client, topics)
+    if forbidden:
+        raise TopicForbidden(forbidden)
+    return found
+
+
+async def look(client: Any, topics: Iterable[str]) -> tuple[dict[str, TopicMetadata | None], list[str]]:
+    """The same, and beside it those that may not be looked at."""
     node = client.get_random_node()
     response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
-    return {
-        topic["topic"]: _of(topic["topic_id"].hex, topic["partitions"]) if topic["error_code"] == 0 else None
+    found = {
+        topic["topic"]: _of(topic) if topic["error_code"] == 0 else None
         for topic in response["topics"]
         if topic["error_code"] in (0, LeaderNotAvailableError.errno)
     }
-
-
-def _of(id: str, partitions: Sequence[Mapping[str, Any]]) -> TopicMetadata:
-    without = frozenset(partition["partition"] for partition in partitions if partition["leader"] < 0)
-    return TopicMetadata(id, len(partitions), without)
+    forbidden = TopicAuthorizationFailedError.errno
+    return found, [topic["topic"] for topic in response["topics"] if topic["error_code"] == forbidden]

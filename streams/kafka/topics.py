@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
-from streams.kafka.topic_metadata import TopicMetadata, cluster_id, read_metadata
+from streams.kafka.clients import KafkaClients
+from streams.kafka.topic_metadata import READ as READ
+from streams.kafka.topic_metadata import WRITE as WRITE
+from streams.kafka.topic_metadata import TopicMetadata, cluster_id, look
+from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +33,25 @@ FOREVER = -1
 MAX_REPLICATION = 3
 METADATA_TIMEOUT = 30.0
 
-_RESERVED = re.compile(r"-(commands|logs|commits|events|dead-letters|changelog|control)$")
-_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+Needs = Mapping[str, tuple[str, ...]]
+"""Rights by the kind of topic, as `commands`."""
+OWNS: Needs = {
+    "commands": (READ,),
+    "logs": (READ, WRITE),
+    "commits": (WRITE,),
+    "events": (READ,),
+    "dead-letters": (WRITE,),
+}
+"""What a worker needs that decides the commands of a type."""
+SENDS_ITSELF: Needs = {"commands": (READ, WRITE)}
+"""And more of one that also sends commands to its own type, as one does that hears events."""
+PUBLISHES: Needs = {"commits": (READ,), "events": (READ, WRITE)}
+SENDS: Needs = {"commands": (WRITE,)}
+READS: Needs = {"events": (READ,)}
+
+
+_DOING = {READ: "read", WRITE: "write to"}
 
 
 class TopicError(Exception):
@@ -42,6 +68,8 @@ class Topic:
     cleanup: str = "delete"
     any_partitions: bool = False
     """Whether an existing topic serves with any number of partitions."""
+    needs: tuple[str, ...] = ()
+    """The rights without which this process cannot do what it has the topic for."""
 
     def configs(self, replication: int) -> dict[str, str]:
         """The settings of the topic, with this number of replicas.
@@ -96,63 +124,62 @@ def gateway_replies_topic(namespace: str) -> str:
     return f"{namespace}gateway-replies"
 
 
-def type_topics(namespace: str, type: str, partitions: int) -> list[Topic]:
-    """All topics of an aggregate type. Events and dead letters stay for ever; commands for a week, since
-    the journal holds what they caused; a hint is stale within seconds."""
+def type_topics(namespace: str, type: str, partitions: int, needs: Needs | None = None) -> list[Topic]:
+    """All topics of an aggregate type, with what this process `needs` of them. Events and dead letters stay for ever;
+    commands for a week, since the journal holds what they caused; a hint is stale within seconds."""
+    kinds = {
+        "commands": (commands_topic, 7 * DAY),
+        "logs": (logs_topic, HOUR),
+        "commits": (commits_topic, HOUR),
+        "events": (events_topic, FOREVER),
+        "dead-letters": (dead_letters_topic, FOREVER),
+    }
+    needed = needs or {}
     return [
-        Topic(commands_topic(namespace, type), partitions, 7 * DAY),
-        Topic(logs_topic(namespace, type), partitions, HOUR),
-        Topic(commits_topic(namespace, type), partitions, HOUR),
-        Topic(events_topic(namespace, type), partitions, FOREVER),
-        Topic(dead_letters_topic(namespace, type), partitions, FOREVER),
+        Topic(name(namespace, type), partitions, kept, needs=needed.get(kind, ()))
+        for kind, (name, kept) in kinds.items()
     ]
 
 
-def reply_topic(name: str, partitions: int) -> Topic:
+def reply_topic(name: str, partitions: int, *needs: str) -> Topic:
     """A topic for replies: nobody waits for one longer than a day."""
-    return Topic(name, partitions, DAY, any_partitions=True)
+    return Topic(name, partitions, DAY, any_partitions=True, needs=needs)
 
 
 def changelog_topic(name: str, partitions: int) -> Topic:
     """A table's changelog: the last value of each key, for ever."""
-    return Topic(name, partitions, FOREVER, cleanup="compact")
-
-
-def may_take_replies(topic: str) -> bool:
-    """Whether a client may name this topic for its replies: not one that the system itself reads."""
-    return (
-        bool(_LEGAL.fullmatch(topic))
-        and topic not in (".", "..")
-        and not topic.startswith("__")
-        and not _RESERVED.search(topic)
-    )
+    return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
 
 
 async def ensure_topics(
-    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
+    clients: KafkaClients, topics: Iterable[Topic], make: bool = True
 ) -> Mapping[str, TopicMetadata]:
     """Make the missing topics, and return the metadata of all of them. Those that are made have leaders by then; of the
     others a partition may have none just now: its trouble is its own.
 
-    Raises `TopicError` when a topic has another number of partitions, before any topic is made: a key would belong to
-    another partition, and an aggregate to another owner.
+    Raises `TopicError` when one is missing and none is to be made, and when a topic has another number of partitions,
+    before any topic is made: a key would belong to another partition, and an aggregate to another owner. Likewise where
+    this process lacks a right; what it does not need, and may not look at, is left out.
     """
-    wanted = {topic.name: topic for topic in topics}
+    wanted = _by_name(topics)
+    admin = clients.admin()
+    present: dict[str, TopicMetadata] = {}
     missing: list[Topic] = []
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
     try:
         await admin.start()
         client = admin._client
-        present = await read_metadata(client, wanted)
-        _check(wanted, present)
+        present = await _present(client, wanted)
         missing = [topic for name, topic in wanted.items() if name not in present]
+        if missing and not make:
+            names = ", ".join(sorted(topic.name for topic in missing))
+            raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
         if missing:
             replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
             await _create(admin, missing, replication)
             async with asyncio.timeout(METADATA_TIMEOUT):
                 while not _are_led(missing, present):
                     await asyncio.sleep(0.05)
-                    present = await read_metadata(client, wanted)
+                    present = await _present(client, wanted)
         await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
     except TimeoutError:
         names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
@@ -161,7 +188,6 @@ async def ensure_topics(
         ) from None
     finally:
         await admin.close()
-    _check(wanted, present)
     return present
 
 
@@ -187,22 +213,40 @@ async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
             )
 
 
-async def look_at_topics(
-    bootstrap_servers: list[str], topics: Iterable[Topic], **security: Any
-) -> tuple[str, list[str]]:
+async def look_at_topics(clients: KafkaClients, topics: Iterable[Topic]) -> tuple[str, list[str]]:
     """The id of the cluster, and the topics that it does not have; those that it has are as they must be. Makes none.
 
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
-    wanted = {topic.name: topic for topic in topics}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **security)
+    wanted = _by_name(topics)
+    admin = clients.admin()
     try:
         await admin.start()
-        present = await read_metadata(admin._client, wanted)
-        _check(wanted, present)
+        present = await _present(admin._client, wanted)
         return await cluster_id(admin._client), [name for name in wanted if name not in present]
     finally:
         await admin.close()
+
+
+async def _present(client: Any, wanted: dict[str, Topic]) -> dict[str, TopicMetadata]:
+    """Those that exist, and are as they must be. What may not be looked at, and is not needed, is
+    removed from `wanted`. Raises `TopicError`."""
+    existing, forbidden = await look(client, wanted)
+    for name in forbidden:
+        if wanted.pop(name).needs:
+            raise TopicError(str(TopicForbidden(name)))
+    present = {name: metadata for name, metadata in existing.items() if metadata is not None}
+    _check(wanted, present)
+    return present
+
+
+def _by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
+    """Each topic once, with all that is needed of it."""
+    found: dict[str, Topic] = {}
+    for topic in topics:
+        needs = dict.fromkeys([*found.get(topic.name, topic).needs, *topic.needs])
+        found[topic.name] = replace(topic, needs=tuple(needs))
+    return found
 
 
 def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) -> None:
@@ -214,6 +258,10 @@ def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) ->
                 " number that the others were made with, which cannot be changed while there are aggregates; for a"
                 ' topic altered by hand see "What belongs together" in docs/operations.md'
             )
+        rights = None if metadata is None else metadata.rights
+        for right in topic.needs:
+            if rights is not None and right not in rights:
+                raise TopicError(str(TopicForbidden(name, _DOING[right], right)))
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
@@ -225,5 +273,8 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: 
     )
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
+        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            may_not = "this process may not make it: an administrator is to run `faust -A <app> setup`"
+            raise TopicError(f"there is no topic {name}, and {may_not}")
         if code and error is not TopicAlreadyExistsError:
             raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")

@@ -16,7 +16,7 @@ from typing import IO
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import retried
-from streams.membership.peers import Group
+from streams.membership.group import Group
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)

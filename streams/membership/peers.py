@@ -18,18 +18,14 @@ import contextlib
 import logging
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import LeaveGroupRequest
-from faust.assignor.client_assignment import ClientMetadata
-from yarl import URL
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
+from streams.membership.group import Group
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +36,6 @@ REFUSALS = 3
 """A port that refuses so often in a row is nobody's any more."""
 LOOK_SECONDS = 2.0
 """Between two attempts to reach a worker that has not listened yet, or whose machine does not answer."""
-ASK_AGAIN_SECONDS = 0.1
-_STABLE = "Stable"
 
 
 class Peer(NamedTuple):
@@ -50,48 +44,6 @@ class Peer(NamedTuple):
     member_id: str
     host: str
     port: int
-
-
-class Group(Protocol):
-    """A consumer group of workers."""
-
-    async def members(self) -> dict[str, URL]:
-        """The web address of each member by its name; waits for the end of a rebalance. Raises `KafkaError`,
-        `OSError`."""
-
-    async def remove(self, member_id: str) -> None:
-        """Take a member out of the group, as if it had left. Raises `KafkaError`, `OSError`."""
-
-
-class KafkaGroup:
-    """A consumer group, as its broker knows it."""
-
-    def __init__(self, servers: list[str], name: str) -> None:
-        self._servers = servers
-        self._name = name
-
-    async def members(self) -> dict[str, URL]:
-        async with self._admin() as admin:
-            while True:
-                [response] = await admin.describe_consumer_groups([self._name])
-                [(_, _, state, _, _, members, *_)] = response.groups
-                if state == _STABLE:
-                    return {member_id: _address(metadata) for member_id, _, _, metadata, *_ in members}
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
-
-    async def remove(self, member_id: str) -> None:
-        async with self._admin() as admin:
-            coordinator = await admin.find_coordinator(self._name)
-            await admin._send_request(LeaveGroupRequest(self._name, member_id), coordinator)
-
-    @contextlib.asynccontextmanager
-    async def _admin(self) -> Any:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
-        await admin.start()
-        try:
-            yield admin
-        finally:
-            await admin.close()
 
 
 class Peers:
@@ -107,9 +59,9 @@ class Peers:
         watched without a gap."""
         members = await until_it_answers(self._group.members, "Kafka: the members of the group", (KafkaError, OSError))
         peers = {
-            Peer(other, url.host, url.port)
-            for other, url in members.items()
-            if other != member_id and url.host and url.port
+            Peer(other.id, other.address.host, other.address.port)
+            for other in members
+            if other.id != member_id and other.address.host and other.address.port
         }
         await self._end(self._watches.keys() - peers)
         for peer in peers - self._watches.keys():
@@ -147,12 +99,3 @@ class Peers:
             await self._group.remove(peer.member_id)
         except (KafkaError, OSError) as error:
             log.info("%s:%d stays in the group until its session ends: %r", peer.host, peer.port, error)
-
-
-def _address(metadata: bytes) -> URL:
-    """Where a member listens, as it says when it joins; an empty address for one that is no worker."""
-    try:
-        joined = ConsumerProtocol.METADATA.decode(metadata)
-        return URL(str(ClientMetadata.loads(joined.user_data).url))
-    except Exception:  # whatever somebody else's bytes make the parsers raise
-        return URL()

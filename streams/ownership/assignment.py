@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 from streams.concurrency.supervisor import Supervisor
+from streams.deciding.cache import Cache
 from streams.journal.layout import Layout
 from streams.journal.port import log_name
 from streams.ownership.owned_log import OwnedLog, Worker
@@ -26,6 +27,8 @@ class Assignment:
         self._changed = asyncio.Event()
         self._lock = asyncio.Lock()
         self._seats: set[int] = set()
+        self._sealed: dict[int, Cache] = {}
+        """By number the caches of logs that were sealed here, until others go on from them."""
         self._is_held = False
         """Whether a rebalance is under way, or this worker is leaving."""
         self._has_left = self._is_closed = False
@@ -78,18 +81,27 @@ class Assignment:
     async def _own(self, layout: Layout) -> None:
         placed = {span.number: span for span in layout.open if span.seat in self._seats}
         leaving = {number: self.logs[number] for number in self.logs.keys() - placed.keys()}
+        self._sealed |= {number: cache for number, log in self.logs.items() if (cache := log.sealed) is not None}
         for number in sorted(placed.keys() - self.logs.keys()):
             waiting = WaitingLog(log_name(self._type, number), self._supervisor, self._changed)
             parents = [layout.log(parent) for parent in placed[number].parents]
-            self.logs[number] = OwnedLog(placed[number], parents, self._worker, waiting)
+            known = [self._sealed[parent.number] for parent in parents if parent.number in self._sealed]
+            self.logs[number] = OwnedLog(placed[number], parents, self._worker, waiting, known)
+        ending = {parent for log in layout.planned for parent in log.parents}
+        self._sealed = {number: cache for number, cache in self._sealed.items() if number in ending}
         self._end(layout)
         await asyncio.gather(
-            *(self.logs[number].start() for number in sorted(placed)),
+            *(self._start(self.logs[number], layout) for number in sorted(placed)),
             *(log.close("assigned to another worker") for log in leaving.values()),
         )
         for number in leaving:  # and not before: cut short, they are closed the next time
             del self.logs[number]
         self._changed.set()
+
+    async def _start(self, log: OwnedLog, layout: Layout) -> None:
+        if not layout.is_ending(log.span.number):
+            await log.go_on()
+        await log.start()
 
     async def all_served(self) -> None:
         """Return when every log that is placed here is served."""

@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 REPAIR_COMMITS = 100
 MOST_PENDING = 64
 """Commits that may wait to be derived; the next owner may have to derive as many."""
+ENOUGH_COMMITS, ENOUGH_ROWS = 32, 64
+"""So many do not wait for more: the rows fill a request, or the owner might have to wait."""
+LINGER_SECONDS = 0.2
+"""Fewer are derived together, at most so much later, at a time that all logs of a machine have in common: a store that
+is woken takes more than it does for a row."""
 MOST_LEFT_OUT = 1_000
 """Aggregates whose refused snapshot is logged, once each."""
 
@@ -30,7 +35,7 @@ class Derivation:
     """Derives the commits of one owner of the log `name`, in order.
 
     `derived_nr` is the newest commit up to which all are derived. A commit counts as derived when its rows are written
-    and `dispatch` has sent the commands that it causes.
+    and `dispatch` has sent the commands that it causes. Rows alone wait for company; such commands do not.
     """
 
     def __init__(self, name: str, type: str, journal: Journal, dispatch: Dispatch | None = None) -> None:
@@ -40,9 +45,14 @@ class Derivation:
         self._journal = journal
         self._dispatch = dispatch
         self._pending: deque[tuple[Commit, Sequence[PendingSnapshot]]] = deque()
+        self._rows = 0
+        """Of the commits that are pending."""
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Condition()
+        """Fewer commits are pending, or it has ended."""
         self._without_snapshot: set[str] = set()
-        self._ended = False
+        self._is_finishing = self._ended = False
 
     async def repair(self, head: Commit) -> None:
         """Derive the commits that the former owner may not have derived: from its derived_nr to `head`.
@@ -68,10 +78,21 @@ class Derivation:
         if self._journal.is_transactional and self._dispatch is None:
             self.derived_nr = commit.nr
             return
-        async with self._changed:
-            self._pending.append((commit, snapshots))
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._ended or len(self._pending) < MOST_PENDING)
+        self._pending.append((commit, snapshots))
+        self._rows += len(commit.events)
+        self._schedule()
+        if len(self._pending) >= MOST_PENDING:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._ended or len(self._pending) < MOST_PENDING)
+
+    def _schedule(self) -> None:
+        """Have what is pending derived, now or when it has had its time for company."""
+        is_enough = len(self._pending) >= ENOUGH_COMMITS or self._rows >= ENOUGH_ROWS
+        if is_enough or self._is_finishing or self._dispatch is not None:
+            self._due.set()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(LINGER_SECONDS - loop.time() % LINGER_SECONDS, self._due.set)
 
     @property
     def has_pending(self) -> bool:
@@ -79,7 +100,11 @@ class Derivation:
         return bool(self._pending)
 
     async def finish(self, seconds: float | None) -> None:
-        """Wait until no commit is pending, at most `seconds`, None for as long as it takes."""
+        """Derive without waiting for company from now on, and wait until no commit is pending, at most `seconds`, None
+        for as long as it takes."""
+        self._is_finishing = True
+        if self._pending:
+            self._due.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self._ended or not self._pending)
@@ -91,12 +116,12 @@ class Derivation:
                 await self._derive_pending()
         finally:
             self._ended = True
+            self._stop_timer()
             async with self._changed:
                 self._changed.notify_all()
 
     async def _derive_pending(self) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._pending))
+        await self._due.wait()
         batch = list(self._pending)
         commits = [commit for commit, _ in batch]
         if not self._journal.is_transactional:
@@ -109,10 +134,20 @@ class Derivation:
         self.derived_nr = commits[-1].nr
         if not self._journal.is_transactional:
             await self._save([snapshot for _, snapshots in batch for snapshot in snapshots])
+        for _ in batch:
+            self._pending.popleft()
+        self._rows -= sum(len(commit.events) for commit in commits)
+        self._stop_timer()
+        self._due.clear()
+        if self._pending:  # they came meanwhile
+            self._schedule()
         async with self._changed:
-            for _ in batch:
-                self._pending.popleft()
             self._changed.notify_all()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     async def _save(self, snapshots: Sequence[PendingSnapshot]) -> None:
         """Save snapshots. One that the store refuses, for its size say, is left out: loading without it is slower, and

@@ -4,7 +4,8 @@ The task takes over, reads the commands of the log's slices from the offsets tha
 until ownership is lost; then it begins again, with growing pauses. So the trouble of one log is its own: no other log
 waits for it, neither in this worker nor, by a rebalance, in the others of its group.
 
-A log ends when others are planned that go on from it: its owner derives what it has committed, and seals it.
+A log ends when others are planned that go on from it: its owner derives what it has committed, and seals it. When that
+is taken back before, it goes on.
 
 A rebalance that leaves the log here does not stop it. While one is under way nobody knows whether it does: an owner
 goes on, for the fence stops one who should not; but nothing is taken over, lest two fence each other in turn.
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 from aiokafka.structs import ConsumerRecord
 
 from streams.concurrency.tasks import cancel
+from streams.deciding.cache import Cache
 from streams.deciding.messages import message_of
 from streams.journal.layout import LogSpan
 from streams.journal.port import Fenced, Unavailable
@@ -70,11 +72,22 @@ class Stage(Enum):
 
 
 class OwnedLog:
-    """A log in this worker. Its owner outlives the task, so that one that comes back keeps a warm cache."""
+    """A log in this worker. Its owner outlives the task, so that one that comes back keeps a warm cache.
 
-    def __init__(self, span: LogSpan, parents: Sequence[LogSpan], worker: Worker, waiting: WaitingLog) -> None:
+    `known` are the caches of the logs before it that were sealed here: what nobody can have changed since.
+    """
+
+    def __init__(
+        self,
+        span: LogSpan,
+        parents: Sequence[LogSpan],
+        worker: Worker,
+        waiting: WaitingLog,
+        known: Sequence[Cache] = (),
+    ) -> None:
         self.span = span
         self._parents = parents
+        self._known = known
         self.name = waiting.name
         self.waiting = waiting
         self.owner: Owner | None = None
@@ -89,6 +102,12 @@ class OwnedLog:
     def serves(self) -> bool:
         """Whether commands are decided here, now."""
         return self.owner is not None and self.owner.queue.is_open and not self.waiting.reason
+
+    @property
+    def sealed(self) -> Cache | None:
+        """The cache of the owner that has sealed the log here; None where there is none."""
+        owner = self.owner
+        return owner.handler.cache if owner is not None and owner.head is not None and owner.head.is_seal else None
 
     # -- called by a rebalance -------------------------------------------------------------------------
 
@@ -121,6 +140,12 @@ class OwnedLog:
             self._is_ending = True
             if self.owner is not None:
                 self.owner.stop()
+
+    async def go_on(self) -> None:
+        """The log is not to end after all: what was planned is taken back. `start` comes next. Cheap to repeat."""
+        if self._is_ending:
+            await self.suspend()
+            self._is_ending = False
 
     async def suspend(self) -> None:
         """Let go of the log: the group in work is finished, if the journal lets it; the rest is read again."""
@@ -187,6 +212,9 @@ class OwnedLog:
             self.owner = self._worker.new_owner(self.span, self._parents, topic.id, self.waiting)
         if not self.owner.is_owner:
             await self.owner.take_over()
+            if self.owner.is_first:  # else another one may have changed what was known
+                self.owner.handler.cache.go_on_from(self._known)
+            self._known = ()
         return self.owner
 
     async def _serve(self, owner: Owner, reader: KafkaCommandReader) -> Exception | None:

@@ -78,6 +78,8 @@ class Owner:
         self.since: datetime | None = None
         """When it took over; None before."""
         self.takeover_seconds = 0.0
+        self.is_first = False
+        """Whether nobody has had the log before it."""
         self.lost: Exception | None = None
         """The reason for which ownership was lost."""
         self.why_lost = ""
@@ -86,6 +88,8 @@ class Owner:
         self.held = HeldSlices(waiting, self._go_on)
         self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
         self._parents = parents
+        self._hinted: Commit | None = None
+        """The newest one of this owner that has events: hints name the one before."""
         self._former = "nobody"
         self._ended = False
         self._journal = journal
@@ -134,6 +138,7 @@ class Owner:
                 old, self.head = await take_over(
                     self._journal, self._commands, self.log, self.span, self.topic_id, self.identity, self._parents
                 )
+            self.is_first = old is None
             self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
         commit = self.head
         await self.derivation.repair(commit)
@@ -213,7 +218,7 @@ class Owner:
         await until_it_answers(lambda: self._journal.append(seal), action, Unavailable)
         self.head = seal
         self._follower.committed(seal)
-        self._replies.hint(self.span.seat, seal.nr)
+        self._replies.hint(self.span.seat, seal)
         self._end(f"sealed by commit {seal.nr}: others go on from it", logging.INFO)
         return seal.nr
 
@@ -325,7 +330,8 @@ class Owner:
         self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
         if commit.eventful_nr == commit.nr:
-            self._replies.hint(self.span.seat, commit.nr)
+            self._replies.hint(self.span.seat, commit, self._hinted or head)
+            self._hinted = commit
         await self._replies.replies(group.replies)
         await self.derivation.put(commit, group.snapshots)
         self.queue.put_back(rest)

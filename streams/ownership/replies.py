@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.messages import CONTROL, Envelope, Failure
+from streams.journal.commit_hint import encode_hint
+from streams.journal.port import Commit
 from streams.kafka.client import KafkaClient, ProducerRecord
 
 AROUND_BYTES = 1_024
@@ -22,8 +24,16 @@ TRACE_BYTES = 8 * 1024
 class Replies:
     """Sends what the owners of one aggregate type send; all of it may be sent again after a crash."""
 
-    def __init__(self, broker: KafkaClient, commits_topic: str, commands_topic: str, dead_letters_topic: str) -> None:
+    def __init__(
+        self,
+        broker: KafkaClient,
+        commits_topic: str,
+        commands_topic: str,
+        dead_letters_topic: str,
+        hint_key: Callable[[], str] = lambda: "",
+    ) -> None:
         self._broker = broker
+        self._hint_key = hint_key
         self._commits = commits_topic
         self._commands = commands_topic
         self._dead_letters = dead_letters_topic
@@ -69,9 +79,9 @@ class Replies:
         """Send (topic, key, value) in the background; waits while too many are on their way."""
         await self._broker.reply(replies)
 
-    def hint(self, seat: int, nr: int) -> None:
-        """Tell the tailer of the log with this seat, in the background, that commit `nr` has events."""
-        self._broker.hint(self._commits, seat, nr)
+    def hint(self, seat: int, commit: Commit, previous: Commit | None = None) -> None:
+        """Tell the tailer of the log with this seat, in the background, that a commit is written: see `encode_hint`."""
+        self._broker.hint(self._commits, seat, encode_hint(commit, previous, self._hint_key()))
 
 
 def fitting(

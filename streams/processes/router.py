@@ -26,6 +26,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
+from streams.kafka.clients import KafkaClients
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
 from streams.processes.event_meaning import EventMeaning
@@ -69,7 +70,7 @@ class Router:
         broker: KafkaClient,
     ) -> None:
         self._settings = settings
-        self._group = group
+        self.group = group
         self._source = source
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
@@ -88,7 +89,8 @@ class Router:
     @property
     def topics(self) -> list[topics.Topic]:
         """The events topics that it reads; it makes them where the other context was never started."""
-        return [topics.Topic(name, self._settings.partitions, topics.FOREVER) for name in self._meanings]
+        partitions, needs = self._settings.partitions, topics.READS["events"]
+        return [topics.Topic(name, partitions, topics.FOREVER, needs=needs) for name in self._meanings]
 
     def inputs(self) -> list[InputPosition]:
         """How far each partition is that this worker reads."""
@@ -109,10 +111,9 @@ class Router:
 
     async def run(self) -> None:
         """Route events for ever. May be called again after it has raised."""
-        consumer = AIOKafkaConsumer(
+        consumer = KafkaClients.of(self._settings).consumer(
             *self._meanings,
-            bootstrap_servers=self._settings.bootstrap_servers,
-            group_id=self._group,
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_MS,
@@ -121,7 +122,7 @@ class Router:
             isolation_level="read_committed",
         )
         try:
-            await until_it_answers(consumer.start, f"Kafka: joining {self._group}", (KafkaError, TimeoutError))
+            await until_it_answers(consumer.start, f"Kafka: joining {self.group}", (KafkaError, TimeoutError))
             self._consumer = consumer
             await self._follow(consumer)
         finally:
@@ -180,7 +181,7 @@ class Router:
         ids = {name: text.decode() for name, text in headers if name in ("ce_id", "ce_type", "ce_causationid")}
         log.error(
             "%s: %s for %r, which event %s means, goes to %s: %s",
-            self._group,
+            self.group,
             ids["ce_type"],
             key,
             ids["ce_causationid"],
@@ -199,7 +200,7 @@ class Router:
 
     def _hold(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int, reason: str) -> None:
         if tp not in self._held or self._held[tp][1] != reason:
-            log.error("%s: %s-%d stands still at offset %d: %s", self._group, tp.topic, tp.partition, offset, reason)
+            log.error("%s: %s-%d stands still at offset %d: %s", self.group, tp.topic, tp.partition, offset, reason)
         self._held[tp] = time.monotonic() + RETRY_SECONDS, reason
         self._next[tp] = offset
         consumer.seek(tp, offset)
@@ -220,4 +221,4 @@ class Router:
             if mine:
                 await consumer.commit(mine)
         except (KafkaError, TimeoutError) as error:
-            log.info("%s: not committed: %r", self._group, error)
+            log.info("%s: not committed: %r", self.group, error)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 from urllib.parse import quote
 
@@ -11,13 +12,20 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from streams.settings import Settings, SettingsError
-from streams.store_url import trusting
+from streams.secret import NO_SECRET, Secret, SecretUnreadable
+from streams.security.handshakes import refusal
+from streams.security.store_url import Tls, url_options
+from streams.settings import Settings, SettingsError, split_url
 from streams.text import one_line
 
 REQUEST_SECONDS = 5.0
 
-_FORM = "SCHEMA_REGISTRY_URL: use http[s]://[user:password@]host[:port][/path], special characters as %2F and the like"
+_SETTING = "SCHEMA_REGISTRY_URL"
+_TLS = Tls(setting=_SETTING)
+_FORM = (
+    "SCHEMA_REGISTRY_URL: use http[s]://[user:password@]host[:port][/path][?ca=FILE&cert=FILE&key=FILE],"
+    " special characters as %2F and the like"
+)
 _NOT_THERE = (40401, 40403)
 """What a registry says of an unknown subject, and of a schema that its subject does not have."""
 _LATER = (408, 425, 429)
@@ -44,43 +52,67 @@ class RegistryAddress:
     """Without user and password, and without a slash at the end."""
     user: str = ""
     password: str = field(default="", repr=False)
-    ca_file: str = ""
-    """Those trusted by `https`; empty: the system's authorities."""
+    tls: Tls = _TLS
+    token: Secret = NO_SECRET
+    """A bearer token, in the place of user and password."""
 
     @classmethod
     def of(cls, settings: Settings) -> RegistryAddress | None:
-        """From `SCHEMA_REGISTRY_URL` and `SCHEMA_REGISTRY_CA_FILE`; None where there is no registry.
-
-        Raises `SettingsError`.
-        """
+        """From `SCHEMA_REGISTRY_URL` and the like; None where there is no registry. Raises `SettingsError`."""
         if not settings.schema_registry_url:
             return None
+        parts = split_url(settings.schema_registry_url, _SETTING)
+        tls = _tls(url_options(parts, _SETTING), settings.schema_registry_ca_file, parts.scheme)
         try:
-            url = URL(settings.schema_registry_url)
+            url = URL(parts._replace(query="").geturl())
         except ValueError:
             raise SettingsError(_FORM) from None
-        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
+        if url.scheme not in ("http", "https") or not url.host or url.fragment:
             raise SettingsError(_FORM)
         if ":" in (url.user or ""):
-            raise SettingsError("SCHEMA_REGISTRY_URL: a user name cannot hold ':' in basic authentication")
-        if settings.schema_registry_ca_file and url.scheme == "http":
-            raise SettingsError("SCHEMA_REGISTRY_CA_FILE: SCHEMA_REGISTRY_URL is not https, so nothing would use it")
+            raise SettingsError(f"{_SETTING}: a user name cannot hold ':' in basic authentication")
+        if (url.user or url.password) and settings.schema_registry_token:
+            raise SettingsError(f"SCHEMA_REGISTRY_TOKEN: {_SETTING} has a user as well: leave one of them out")
         bare = str(url.with_user(None)).rstrip("/")
-        address = cls(bare, url.user or "", url.password or "", settings.schema_registry_ca_file)
-        address.tls()  # a file that cannot be used is found out now
+        address = cls(bare, url.user or "", url.password or "", tls, settings.schema_registry_token)
+        address.tls.context()  # a file that cannot be used is found out now
+        address.headers()
         return address
 
     def __str__(self) -> str:
         return f"schema registry at {self.url}"
 
-    def tls(self) -> ssl.SSLContext | bool:
-        """What `https` trusts. Raises `SettingsError`."""
-        return trusting(self.ca_file, "SCHEMA_REGISTRY_CA_FILE") if self.ca_file else True
+    def headers(self) -> dict[str, str]:
+        """The login that a request carries. Raises `SettingsError`."""
+        if self.user or self.password:
+            login = base64.b64encode(f"{self.user}:{self.password}".encode())
+            return {"Authorization": f"Basic {login.decode()}"}
+        try:
+            token = self.token.reveal()
+        except SecretUnreadable as error:
+            raise SettingsError(str(error)) from None
+        if not (token.isascii() and token.isprintable()):
+            raise SettingsError("SCHEMA_REGISTRY_TOKEN has characters that no token has")
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     @property
-    def auth(self) -> aiohttp.BasicAuth | None:
-        """The login that every request carries."""
-        return aiohttp.BasicAuth(self.user, self.password, "utf-8") if self.user or self.password else None
+    def refused(self) -> str:
+        """What it means that the registry does not know who asks."""
+        if self.user or self.password:
+            return "refuses this user and password"
+        return "refuses this token" if self.token else "wants a user and a password, or a token"
+
+
+def _tls(options: dict[str, str], ca_file: str, scheme: str) -> Tls:
+    """From the options of the URL and `SCHEMA_REGISTRY_CA_FILE`. Raises `SettingsError`."""
+    tls = Tls.of(options, _SETTING)
+    if ca_file:
+        if tls.ca:
+            raise SettingsError("SCHEMA_REGISTRY_CA_FILE: SCHEMA_REGISTRY_URL has a ca as well: leave one out")
+        tls = replace(tls, ca=ca_file, is_on=True, setting="SCHEMA_REGISTRY_CA_FILE")
+    if tls.is_on and scheme == "http":
+        raise SettingsError(f"{tls.setting}: SCHEMA_REGISTRY_URL is not https, so nothing would use the certificates")
+    return tls
 
 
 class _Answer(msgspec.Struct):
@@ -140,7 +172,7 @@ class SchemaRegistry:
 
     def _refused(self, status: int, answer: _Answer, subject: str) -> RegistryError:
         what = {
-            401: "refuses this user and password",
+            401: self.address.refused,
             403: f"does not let this user do this under {subject}",
             404: "has no such page: is the path of SCHEMA_REGISTRY_URL right?",
         }.get(status, f"refuses {subject} with status {status}")
@@ -150,17 +182,20 @@ class SchemaRegistry:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers=ACCEPT,
-                auth=self.address.auth,
-                connector=aiohttp.TCPConnector(ssl=self.address.tls(), limit=4),
+                connector=aiohttp.TCPConnector(ssl=self.address.tls.context() or True, limit=4),
                 timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
             )
         url = self.address.url + path
         try:
             # No redirects: the user and password are meant for this server.
-            async with self._session.request(method, url, json=body, allow_redirects=False) as response:
+            async with self._session.request(
+                method, url, json=body, headers=self.address.headers(), allow_redirects=False
+            ) as response:
                 status, content = response.status, await response.read()
+        except SettingsError as error:  # the file with the token is gone just now
+            raise RegistryDown(str(error)) from None
         except aiohttp.ClientSSLError as error:
-            raise RegistryError(f"no TLS with the {self.address}: {error}") from None
+            raise RegistryError(f"no TLS with the {self.address}: {_tls_refusal(error)}") from None
         except TimeoutError:
             raise RegistryDown(f"{self.address} does not answer within {REQUEST_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -172,6 +207,11 @@ class SchemaRegistry:
         if status >= 500 or status in _LATER:
             raise RegistryDown(f"{self.address}: status {status} {_message(answer)}".rstrip())
         return status, answer
+
+
+def _tls_refusal(error: aiohttp.ClientSSLError) -> str:
+    reason = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+    return refusal(reason) if isinstance(reason, ssl.SSLError) else one_line(error)
 
 
 def _quoted(subject: str) -> str:

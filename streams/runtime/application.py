@@ -8,25 +8,35 @@ from functools import cached_property
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 from yarl import URL
 
+from streams.access.access import Access, check_reach, is_loopback
+from streams.access.principal import Need, Role
+from streams.access.tls import server_context
+from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.slice_log import KnownLayout
+from streams.kafka.clients import KafkaClients
+from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
-from streams.membership.peers import KafkaGroup, Peers
+from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
+from streams.runtime.access_guard import AccessGuard, log_changes
 from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.part import Part
 from streams.runtime.partition_pump import RecordHandler
 from streams.runtime.places import check_folder, check_listening
 from streams.runtime.preparation import stop_on_user_error
+from streams.runtime.rights import Rights
 from streams.runtime.web_guard import WebGuard, names
 from streams.runtime.web_server import Web
+from streams.security.refusals import REFUSALS
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,13 +46,13 @@ SESSION_SECONDS = 6.0
 HEARTBEAT_SECONDS = 0.3
 """By its heartbeat a worker learns that another has left or joined: so long do partitions that move stand still."""
 STREAM_BUFFER = 128
-"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery. Hints come past them: see
-`streams.runtime.consumer`."""
+"""Records that wait in a queue of Faust's, as those of changelogs do in a recovery."""
+REFUSALS_SECONDS = 1.0
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
 LOOPBACK, WEB_PORT = "127.0.0.1", 6066
-"""Where a worker listens unless told otherwise on its command line: there is no authentication."""
+"""Where a worker listens unless told otherwise on its command line."""
 
 
 class FlowControl(FlowControlEvent):  # type: ignore[misc]
@@ -76,11 +86,20 @@ class Application(faust.App):  # type: ignore[misc]
         self, name: str, group: str, settings: Settings, *, leaves_first: bool = False, **options: Any
     ) -> None:
         self.module = name
+        self.context = group
+        self.contexts: dict[str, str] = {}
+        """By aggregate type the context that it is of: where somebody must have a role. See `streams.access`."""
+        self.access: Access | None = None
+        """Who may do what; known when the worker starts. None: whoever comes may do everything."""
         self.settings = settings
+        with stop_on_user_error():
+            self.clients = KafkaClients.of(settings)
         self.supervisor = Supervisor()
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
+        self.unread: set[str] = set()
+        """The topics that are shared out, and not read by Faust. See `place`."""
         self.layouts: dict[str, KnownLayout] = {}
         """By topic whose partitions are seats of logs: which ones have one. See `streams.membership.seats`."""
         self.rebalanced = False
@@ -88,12 +107,14 @@ class Application(faust.App):  # type: ignore[misc]
         self._resuming: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
-        door = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        self.guard = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
+        rights = AccessGuard(lambda: self.access, self.need_of)
         web = dict(options.pop("web_application_options", {}))
-        web["middlewares"] = [door.middleware, *web.get("middlewares", ())]
+        web["middlewares"] = [self.guard.middleware, *web.get("middlewares", ()), rights.middleware]
         super().__init__(
             settings.namespace + group,
-            broker=[URL(f"kafka://{broker}") for broker in settings.bootstrap_servers],
+            broker=[URL(f"kafka://{broker}") for broker in self.clients.servers],
+            broker_credentials=self.clients.faust_credentials,
             env={},  # Faust would take BROKER_URL, WEB_PORT and a hundred others from whoever they are meant for
             debug=False,
             blocking_timeout=None,
@@ -104,6 +125,7 @@ class Application(faust.App):  # type: ignore[misc]
             value_serializer="raw",
             topic_partitions=settings.partitions,
             topic_disable_leader=True,
+            topic_allow_declare=False,  # who may make topics has made them before
             table_standby_replicas=1,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_session_timeout=SESSION_SECONDS,
@@ -125,17 +147,27 @@ class Application(faust.App):  # type: ignore[misc]
     def flow_control(self) -> FlowControl:
         return FlowControl(self)
 
+    @property
+    def rights(self) -> Rights:
+        """What a worker needs of the servers."""
+        return Rights.of_all([Rights(groups=(self.conf.id,)), *(part.rights for part in self.parts)])
+
     def add(self, part: Part) -> None:
         """Have a part start, stop, and take part in rebalances."""
         self.parts.append(part)
 
     def receive(self, topic: str, receiver: RecordHandler, name: str) -> None:
-        """Have the records of a topic go to `receiver` in batches, past Faust's streams: see `consumer.py`."""
-        self.share_out(topic, name)
+        """Have Kafka share out the partitions of a topic among the workers, and their records go to `receiver` in
+        batches, past Faust's streams: see `consumer.py`."""
         self.receivers[topic] = receiver
+        self._share_out(topic, name)
 
-    def share_out(self, topic: str, name: str) -> None:
-        """Have Kafka share out the partitions of a topic among the workers. What nobody receives is passed over."""
+    def place(self, topic: str, name: str) -> None:
+        """Have Kafka share out the partitions of a topic, and Faust read nothing of it: somebody else does."""
+        self.unread.add(topic)
+        self._share_out(topic, name)
+
+    def _share_out(self, topic: str, name: str) -> None:
         channel = self.topic(topic, key_type=bytes, value_type=bytes, partitions=self.settings.partitions)
 
         @self.agent(channel, name=name)
@@ -161,15 +193,50 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             check_folder(self.conf.datadir)
             if self.conf.web_enabled:
-                check_listening(self.conf.web_bind, self.conf.web_port)
+                self._open_port()
         await super().on_first_start()
-        group = KafkaGroup(self.settings.bootstrap_servers, self.conf.id)
+        with stop_on_user_error():
+            await until_it_answers(self.clients.check, "Kafka", (KafkaError, OSError, TimeoutError))
+        self.supervisor.keep("looking whether Kafka refuses", self._watch_refusals)
+        group = KafkaGroup(self.clients, self.conf.id)
+        with stop_on_user_error():
+            await until_it_answers(group.check, "Kafka: the consumer group", (KafkaError, OSError, TimeoutError))
         self._membership = Membership(self.conf.datadir / "member", group)
         self._peers = Peers(group, self.supervisor)
         with stop_on_user_error():
             await self._membership.succeed(alone=bool(self.tables))  # two cannot have the same tables open
         for part in self.parts:
             await part.start()
+
+    async def _watch_refusals(self) -> None:
+        """Have health show a broker that refuses connections, for as long as it does. The log has it already."""
+        while True:
+            if reason := REFUSALS.reason:
+                self.supervisor.trouble("Kafka", reason)
+            else:
+                self.supervisor.well("Kafka")
+            await asyncio.sleep(REFUSALS_SECONDS)
+
+    def _open_port(self) -> None:
+        """Know who may ask, and how. Raises `SettingsError`."""
+        self.access = Access.of(self.settings)
+        check_reach(self.settings, self.conf.web_bind, self.access)
+        self.conf.web_ssl_context = server_context(self.settings)
+        check_listening(self.conf.web_bind, self.conf.web_port)
+        if self.access is not None:
+            log_changes()
+            if self.conf.web_ssl_context is None and not is_loopback(self.conf.web_bind):
+                log.warning(
+                    "tokens come to this port in the clear, unless a proxy before it has TLS: HTTP_TLS_CERT_FILE"
+                )
+
+    def need_of(self, view: Any, method: str) -> Need:
+        """The right that one method of a view needs: as it says itself, else that of an operator."""
+        handler = view.methods["get" if method == "HEAD" else method.lower()]
+        described = getattr(handler, "described", None)
+        if described is None:
+            return Need(Role.OPERATOR, (self.context,))
+        return Need(described.role, tuple(self.contexts.get(type, type) for type in described.of) or (self.context,))
 
     async def on_stop(self) -> None:
         # Owners let go first: Faust takes a second or two for the rest, in which nobody would serve their logs.
@@ -201,6 +268,7 @@ class Application(faust.App):  # type: ignore[misc]
 
     def on_rebalance_end(self) -> None:
         super().on_rebalance_end()
+        self.consumer.rest()
         member_id = self.consumer.member_id
         self._membership.record(member_id)
         if self._looking is not None:

@@ -1,4 +1,4 @@
-"""Faust's Kafka consumer, where it must be held right: its place in the group, what it commits, how hints are read."""
+"""Faust's Kafka consumer, where it must be held right: its place in the group, what it commits, what it reads."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
 import streams.kafka.records  # noqa: F401  (the net below what Faust reads)
 from streams.runtime.partition_pump import ConsumerRecord, PartitionPump
+from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 1.0
+FORBIDDEN_SECONDS = 1.0
+"""Between two attempts to read what may not be read."""
+READING = "reading what the group has shared out"
 LOOK_AFTER_SECONDS = 1.0
 CONFIRMED_SECONDS = 0.1
 """A heartbeat that is waited for is looked for this often."""
@@ -47,9 +51,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Shares out the partitions of Faust's topics, and stays in its group.
 
-    Topics that have a receiver are read past Faust's streams: what these do for each message (two tasks, an event, a
-    queue, its acknowledgement) brought hints late. Faust still places the partitions, and its rebalances begin and end
-    their reading. The commands of logs are not read here at all: see `streams.kafka.command_reader`.
+    Topics that have a receiver are read past Faust's streams, with what these do for each message (two tasks, an event,
+    a queue, its acknowledgement). Faust still places the partitions, and its rebalances begin and end their reading.
+    Commands and hints are not read here at all: see `streams.kafka.command_reader`, and `Application.place`. Nor is the
+    changelog of a table that is recovered, whatever Faust asks for: aiokafka would fetch it all the same.
     """
 
     _heartbeat = 0.0
@@ -62,10 +67,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._handover = PartitionPump(self._receive, self.crash)
+        self._alone: set[TP] = set()
+        """What is not fetched until the next rebalance."""
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # Before Faust recovers tables, which takes a while.
         self._note_heartbeats(self._thread._consumer._coordinator)
+        self._alone = set()
+        self._leave_alone({tp for tp in assigned if tp.topic in self.app.unread})
         await self.app.before_assigned(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -83,11 +92,24 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if not active_partitions:
                 await self._some_are_free(timeout)
                 return {}
-        records = await super()._getmany(active_partitions, timeout)
+        try:
+            records = await super()._getmany(active_partitions, timeout)
+        except TopicAuthorizationFailedError as error:
+            self._say_forbidden(TopicForbidden.of(error, "read", "Read"))
+            await self.sleep(FORBIDDEN_SECONDS)
+            return {}
+        self.app.supervisor.well(READING)
+        for tp in [tp for tp in records if tp.topic in self.app.unread]:  # fetched before it was left alone
+            del records[tp]
         if self.flow_active:
             for tp in [tp for tp in records if tp.topic in self.app.receivers]:
                 self._hand_over(TP(*tp), records.pop(tp))
         return records
+
+    def _say_forbidden(self, error: TopicForbidden) -> None:
+        """Say it once, and have health show it; Faust would end the worker."""
+        if self.app.supervisor.trouble(READING, str(error)):
+            log.error("Kafka: %s", error)
 
     async def _some_are_free(self, seconds: float) -> None:
         self._handover.freed.clear()
@@ -120,6 +142,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         # Faust counts the first message after a gap as part of it, and commits it before it is done.
         if offset_to - 1 >= offset_from:
             await super()._add_gap(tp, offset_from, offset_to - 1)
+
+    def rest(self) -> None:
+        """A rebalance is over, and the tables of this worker are recovered."""
+        changelogs = self.app.tables.changelog_topics
+        self._leave_alone({tp for tp in self.app.assignor.assigned_actives() if tp.topic in changelogs})
+
+    def _leave_alone(self, tps: set[TP]) -> None:
+        """Have aiokafka fetch nothing of these until the next rebalance."""
+        thread = self._thread
+        self._alone |= tps
+        if thread._consumer is not None and thread.thread_loop is not None and tps:
+            thread.thread_loop.call_soon_threadsafe(_pause, thread._consumer, tps)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        if tp not in self._alone:  # it would say that aiokafka does not fetch
+            super().verify_event_path(now, tp)
 
     def rejoin(self) -> None:
         """Ask for a rebalance, in which Faust recovers the tables of this worker."""
@@ -210,6 +248,10 @@ def _is_member(coordinator: Any) -> bool:
     if coordinator._coordination_task.done():
         return False
     return coordinator.coordinator_id is None or coordinator.generation > 0
+
+
+def _pause(consumer: Any, tps: set[TP]) -> None:
+    consumer.pause(*(tp for tp in consumer.assignment() if tp in tps))  # it takes none of Faust's own kind
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from faust.types import TP
 
+from streams.runtime.rights import Rights
+
 
 class Part:
     """A part of a worker. A method that a part does not define does nothing.
@@ -34,6 +36,11 @@ class Part:
         """What keeps it from serving all that it might, each in one line. None is a trouble: `/health/ready` shows it
         and answers 200."""
         return ()
+
+    @property
+    def rights(self) -> Rights:
+        """What it needs of the servers, and nothing that it does not: topics, groups, tables."""
+        return Rights()
 
     async def start(self) -> None:
         """Prepare, before the worker joins its consumer group."""

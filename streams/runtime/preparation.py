@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
@@ -15,7 +17,16 @@ from schemas.registry import SchemaError
 from streams.concurrency.retry import until_it_answers
 from streams.journal.identity import check_identity
 from streams.journal.layout import first_layout
-from streams.journal.port import Identity, Journal, JournalIncomplete, JournalMissing, Log, Unavailable
+from streams.journal.port import (
+    Identity,
+    Journal,
+    JournalIncomplete,
+    JournalMissing,
+    Log,
+    NotPermitted,
+    Unavailable,
+)
+from streams.kafka.clients import KafkaClients
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
 from streams.registry.client import RegistryError
@@ -23,7 +34,10 @@ from streams.settings import Settings, SettingsError, host_and_port, split_url
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 USER_ERROR = 2
+HINT_KEY_BYTES = 16
 
 _KAFKA = (KafkaError, TimeoutError)
 
@@ -37,9 +51,22 @@ def stop_on_user_error() -> Iterator[None]:
     """End the process with one clear line, and status 2, for what only its user can mend."""
     try:
         yield
-    except (SettingsError, TopicError, JournalMissing, JournalBehind, SchemaError, RegistryError) as error:
+    except (
+        SettingsError,
+        TopicError,
+        JournalMissing,
+        JournalBehind,
+        NotPermitted,
+        SchemaError,
+        RegistryError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(USER_ERROR) from None
+
+
+async def journal_answers(operation: Callable[[], Awaitable[T]], what: str = "journal") -> T:
+    """What a start asks of a store, which may be down. Raises `NotPermitted`: nobody waits for a right at a start."""
+    return await until_it_answers(operation, what, Unavailable, unless=NotPermitted)
 
 
 def may_create(settings: Settings, url: str = "") -> bool:
@@ -67,33 +94,38 @@ async def prepare(
     that the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
     `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
-    servers, topics = settings.bootstrap_servers, list(wanted)
-    cluster, _ = await until_it_answers(lambda: look_at_topics(servers, topics), "Kafka", _KAFKA)
+    clients, topics = KafkaClients.of(settings), list(wanted)
+    cluster, _ = await until_it_answers(lambda: look_at_topics(clients, topics), "Kafka", _KAFKA)
     ours = replace(whose, cluster=cluster)
     open_it = partial(opened, journal, ours, may_create(settings))
-    is_there = await until_it_answers(open_it, "journal", Unavailable)
+    is_there = await journal_answers(open_it)
     for type in types if is_owner else ():
         topic = events_topic(settings.namespace, type)
         published = await until_it_answers(
-            partial(last_positions, servers, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
+            partial(last_positions, clients, type, topic, settings.partitions), f"Kafka: looking at {topic}", _KAFKA
         )
         if published and not is_there:  # another worker may have made it since, and published
-            is_there = await until_it_answers(open_it, "journal", Unavailable)
+            is_there = await journal_answers(open_it)
         check = partial(check_not_behind, journal if is_there else None, published)
-        await until_it_answers(check, "journal", Unavailable)
+        await journal_answers(check)
     if not is_there:
-        await until_it_answers(partial(made, journal), "journal: making tables", Unavailable)
-    check_identity(await until_it_answers(lambda: journal.claim(ours), "journal", Unavailable), ours)
-    await until_it_answers(partial(lay_out, journal, settings, types), "journal", Unavailable)
-    await until_it_answers(lambda: ensure_topics(servers, topics), "Kafka: making topics", _KAFKA)
+        await journal_answers(partial(made, journal), "journal: making tables")
+    check_identity(await journal_answers(lambda: journal.claim(ours)), ours)
+    await journal_answers(partial(lay_out, journal, settings, types))
+    ensure = partial(ensure_topics, clients, topics, settings.setup != "never")
+    await until_it_answers(ensure, "Kafka: making topics", _KAFKA)
     return cluster
 
 
 async def lay_out(journal: Log, settings: Settings, types: Iterable[str]) -> None:
-    """Say which logs each of these types begins with, and with which slices, where nobody has. Raises `Unavailable`."""
+    """Say which logs each of these types begins with, and with which slices, where nobody has; and make the key of its
+    hints, which journals of older versions lack. Raises `Unavailable`."""
     for type in types:
-        if await journal.layout(type) is None:
-            await journal.change_layout(type, first_layout(settings.partitions, settings.logs))
+        key, layout = secrets.token_hex(HINT_KEY_BYTES), await journal.layout(type)
+        if layout is None:
+            await journal.change_layout(type, first_layout(settings.partitions, settings.logs, key))
+        elif not layout.hint_key:
+            await journal.change_layout(type, layout.with_hint_key(key))
 
 
 async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:
@@ -103,7 +135,7 @@ async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:
     """
 
     async def there() -> str:
-        cluster, missing = await look_at_topics(settings.bootstrap_servers, theirs)
+        cluster, missing = await look_at_topics(KafkaClients.of(settings), theirs)
         if missing:
             raise NotMadeYet(f"there is no topic {missing[0]} yet, which the app that owns it makes")
         return cluster

@@ -1,8 +1,9 @@
 """Who may ask a worker over HTTP: no page of another site, in whatever browser it is open.
 
-A worker has no login, and believes whoever reaches its port. A browser on a machine that reaches it runs pages of
-strangers, who do not; so what only a browser sends for a page is refused: a `Host` that is not ours (DNS rebinding),
-an order that another site's page gives, and a body of a kind that pages may send without asking (CSRF).
+A browser on a machine that reaches a worker runs pages of strangers, who do not reach it, and has the client
+certificate of its user; so what only a browser sends for a page is refused: a `Host` that is not ours (DNS rebinding),
+an order that another site's page gives, and a body of a kind that pages may send without asking (CSRF). Pages of the
+sites that the settings allow may ask, and read the answers (CORS).
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ RETRY_SECONDS = "1"
 ANY_HOST = re.compile(r"/health/(live|ready)|/metrics")
 """Asked by probes under whatever name they have; they tell nothing that is worth a rebinding."""
 SAFE = ("GET", "HEAD", "OPTIONS")
+PAGES_MAY_SEND = (
+    *("Authorization", "Content-Type", "Accept", "At-Least", "Prefer", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *("Last-Event-ID", "X-Correlation-ID", "traceparent"),
+)
+PAGES_MAY_READ = ("ETag", "Position", "Sequence", "Location", "Retry-After", "WWW-Authenticate")
+PREFLIGHT_SECONDS = "600"
+"""For so long a browser may remember what pages may send."""
 
+_PREFLIGHT = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(PAGES_MAY_SEND),
+    hdrs.ACCESS_CONTROL_MAX_AGE: PREFLIGHT_SECONDS,
+}
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
 
 
@@ -62,8 +75,9 @@ class WebGuard:
         async def door(request: web.Request, handler: Any) -> web.StreamResponse:
             refusal = self.refusal(request)
             if refusal is not None:
-                status, title, detail, headers = refusal
-                return problem_response(status, title, detail, headers)
+                return problem_response(*refusal)
+            if request.method == "OPTIONS" and self._may_pages_ask(request):
+                return web.Response(status=204, headers=_PREFLIGHT)
             try:
                 return await handler(request)  # type: ignore[no-any-return]
             except web.HTTPException as error:  # aiohttp's own: there is no such page, or it takes another method
@@ -73,6 +87,17 @@ class WebGuard:
                 return problem_response(error.status, error.reason, f"{request.method} {request.path}", allow)
 
         return door
+
+    async def let_pages_read(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Say in an answer that a page of a site that the settings allow may read it."""
+        if self._origins and not ANY_HOST.fullmatch(request.path):
+            response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+            if self._may_pages_ask(request):
+                response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
+                response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(PAGES_MAY_READ)
+
+    def _may_pages_ask(self, request: web.BaseRequest) -> bool:
+        return request.headers.get(hdrs.ORIGIN, "").lower() in self._origins
 
     def refusal(self, request: web.BaseRequest) -> Refusal | None:
         """Why a request is not taken; None when it is."""
@@ -103,9 +128,9 @@ class WebGuard:
     def _is_of_our_pages(self, request: web.BaseRequest) -> bool:
         """As Go's `http.CrossOriginProtection` tells: by what the browser says, or by `Origin` where it is an old one.
         Who is no browser sends neither."""
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and origin.lower() in self._origins:
+        if self._may_pages_ask(request):
             return True
+        origin = request.headers.get(hdrs.ORIGIN)
         site = request.headers.get("Sec-Fetch-Site")
         if site is not None:
             return site in ("same-origin", "none")

@@ -71,10 +71,12 @@ def cancelled_with_client(request: Any) -> Iterator[None]:
 class Connection(web.RequestHandler):
     """One connection; one that has no request, or takes nothing, gives way when there are too many."""
 
-    __slots__ = ("_door", "_head", "_stall", "_waits", "waiting")
+    __slots__ = ("_door", "_head", "_stall", "_waits", "address", "waiting")
 
     def __init__(self, door: OpenConnections, manager: web.Server, **options: Any) -> None:
         self._door = door
+        self.address = ""
+        """Where it comes from; empty for this machine, on which a proxy may stand for many."""
         self.waiting: asyncio.Task[Any] | None = None
         """What is of no use any more when the client has gone."""
         super().__init__(manager, **options)
@@ -103,6 +105,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         # An answer is done with when all of it is sent: so whoever takes nothing has a request, and is watched.
         transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
+        self.address = _address_of(transport)
         self._door.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -173,11 +176,25 @@ class Connection(web.RequestHandler):
         super().connection_lost(error)
 
 
-class OpenConnections:
-    """All of a worker: at most so many."""
+def _address_of(transport: asyncio.BaseTransport) -> str:
+    """The address at the other end; empty for this machine."""
+    peer = transport.get_extra_info("peername")
+    address = str(peer[0]) if isinstance(peer, tuple) else ""
+    return "" if address == "::1" or address.startswith(("127.", "::ffff:127.")) else address
 
-    def __init__(self, most: int) -> None:
+
+def address_of_client(request: Any) -> str:
+    """The address that a request comes from; empty for this machine."""
+    return str(getattr(request.protocol, "address", ""))
+
+
+class OpenConnections:
+    """All of a worker: at most so many, and of one address at most `most_of_one`."""
+
+    def __init__(self, most: int, most_of_one: int = MOST_CONNECTIONS) -> None:
         self.most = most
+        self.most_of_one = most_of_one
+        self._by_address: dict[str, dict[Connection, None]] = {}
         self.idle: dict[Connection, None] = {}
         """Those without a request, the one first that has none for longest."""
         self.stalled: dict[Connection, None] = {}
@@ -190,16 +207,30 @@ class OpenConnections:
     def opened(self, connection: Connection) -> None:
         """Take it in; one without a request gives way, else one that takes nothing, and the new one where all work."""
         self._open[connection] = None
+        if connection.address:
+            self._of_one(connection, self._by_address.setdefault(connection.address, {}))
         if len(self._open) > self.most:
             log.warning("%d connections are open, the most there may be: the oldest idle ones are closed", self.most)
-            victim = next(chain(self.idle, self.stalled), connection)
-            if victim in self.stalled and victim.transport is not None:
-                victim.transport.abort()
-            victim.force_close()
-            self.closed(victim)
+            self._close(next(chain(self.idle, self.stalled), connection))
+
+    def _of_one(self, connection: Connection, of_one: dict[Connection, None]) -> None:
+        of_one[connection] = None
+        if len(of_one) > self.most_of_one:
+            log.warning("%s has %d connections, the most there may be of one", connection.address, self.most_of_one)
+            self._close(next((each for each in of_one if each.is_idle or each in self.stalled), connection))
+
+    def _close(self, victim: Connection) -> None:
+        if victim in self.stalled and victim.transport is not None:
+            victim.transport.abort()
+        victim.force_close()
+        self.closed(victim)
 
     def closed(self, connection: Connection) -> None:
         """It is gone."""
+        if (of_one := self._by_address.get(connection.address)) is not None:
+            of_one.pop(connection, None)
+            if not of_one:
+                del self._by_address[connection.address]
         for connections in (self._open, self.idle, self.stalled):
             connections.pop(connection, None)
 
@@ -235,5 +266,37 @@ class Web(FaustWeb):  # type: ignore[misc]
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
-        self.connections = OpenConnections(most_connections())
+        self.connections = OpenConnections(most_connections(), app.settings.http_client_connections)
         self._runner = Runner(self.web_app, self.connections)
+        self.web_app.on_response_prepare.append(app.guard.let_pages_read)
+
+    def _wrap_into_asyncdef(self, handler: Any) -> Any:
+        """As Faust does, with the view to be found by middlewares."""
+        dispatch = super()._wrap_into_asyncdef(handler)
+        dispatch.view = handler
+        return dispatch
+
+    def _new_transport_tcp(self) -> web.BaseSite:
+        conf = self.app.conf
+        return TlsSite(self._runner, conf.web_bind, conf.web_port, ssl_context=conf.web_ssl_context)
+
+
+class TlsSite(web.TCPSite):
+    """Gives a handshake as long as the head of a request."""
+
+    async def start(self) -> None:
+        if self._ssl_context is None:
+            return await super().start()
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=HEAD_SECONDS,
+            backlog=self._backlog,
+            reuse_address=self._reuse_address,
+            reuse_port=self._reuse_port,
+        )

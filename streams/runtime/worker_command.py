@@ -45,3 +45,5 @@ class worker(faust_worker.worker):  # type: ignore[misc]
             self.app.conf.datadir = Path(datadir).expanduser()
         web_bind, web_host = where_to_listen(web_bind, web_host)
         super()._init_worker_options(*args, web_bind=web_bind, web_host=web_host, **kwargs)
+        if self.app.settings.http_tls_cert_file:
+            self.app.conf.canonical_url = str(self.app.conf.canonical_url.with_scheme("https"))

@@ -21,14 +21,16 @@ from typing import Any, NoReturn, TypeVar
 import click
 import faust
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.cli import AppCommand, argument, option
 
 from streams.cli.kafka import trouble
 from streams.cli.progress import Meter
+from streams.cli.run import CliError
 from streams.kafka import client as kafka_client
+from streams.kafka.clients import KafkaClients
+from streams.kafka.topic_metadata import existing
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
 from streams.shop.replay_checkout import Confirmed, wait_for_checkout
@@ -103,7 +105,7 @@ async def replay(
     if not (wait or confirmed):
         await _send(settings, summary)
         return summary
-    async with Door(url) as door:
+    async with Door(url, settings) as door:
         await door.get("/lag")  # better to learn now that nobody is in
         began = time.monotonic()
         sent = await _send(settings, summary)
@@ -120,8 +122,7 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
     try:
         topics = {type: f"{settings.namespace}{type}-commands" for type in TYPES}
         partitions = await _partitions(settings, topics)
-        producer = AIOKafkaProducer(
-            bootstrap_servers=settings.bootstrap_servers,
+        producer = KafkaClients.of(settings).producer(
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
@@ -142,10 +143,11 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
 
 async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, int]:
     """The number of partitions of each type's command topic; asks in a way that creates no topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    admin = KafkaClients.of(settings).admin()
     try:
         await admin.start()
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        await existing(admin._client, [topic for topic in topics.values() if topic not in found])
     finally:
         await admin.close()
     if absent := [topic for topic in topics.values() if not found.get(topic)]:
@@ -286,7 +288,7 @@ async def _guarded(work: Awaitable[T]) -> T:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors reach the user as one sentence instead
     try:
         return await work
-    except (SalesError, SettingsError) as error:
+    except (SalesError, SettingsError, CliError) as error:
         _stop(2, str(error))
     except ReplayError as error:
         _stop(1, str(error))

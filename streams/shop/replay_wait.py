@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
+from streams.cli import http
 from streams.cli.progress import Meter
-from streams.settings import without_login
+from streams.settings import Settings, without_login
 from streams.web.lag import Lag as LagAnswer
 
 PATIENCE = 30.0
@@ -93,11 +94,12 @@ class Progressed:
 class Door:
     """GET from the projections' door, patient over a restart. An async context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, settings: Settings | None = None) -> None:
         self.url = url.rstrip("/")
+        self._door = http.Door(self.url, settings or Settings())
 
     async def __aenter__(self) -> Door:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        self._session = self._door.session(10)
         return self
 
     async def __aexit__(

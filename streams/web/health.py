@@ -38,12 +38,12 @@ def add_health(app: Application) -> None:
     """Serve both pages: live while the event loop runs, ready while all assigned partitions are served."""
 
     @app.page("/health/live")
-    @describe("health", "Whether the worker lives: its event loop turns", Liveness)
+    @describe("health", "Whether the worker lives: its event loop turns", Liveness, role=None)
     async def live(view: Any, request: Any) -> Any:
         return json_response(view, {"status": "live", "app": app.module})
 
     @app.page("/health/ready")
-    @describe("health", "Whether the worker serves all that is assigned to it", Readiness, problems=(503,))
+    @describe("health", "Whether the worker serves all that is assigned to it", Readiness, problems=(503,), role=None)
     async def ready(view: Any, request: Any) -> Any:
         if not app.is_well:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]

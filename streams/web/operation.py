@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, TypeVar
 
+from streams.access.principal import Role
+
 JSON = "application/json"
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -39,6 +41,10 @@ class Operation:
     headers   names of further request headers that the document knows (`openapi.parts.REQUEST_HEADERS`)
     others    what else it answers by status, besides problems
     problems  further statuses that it answers with problem details (RFC 9457)
+    role      who may ask; an operator, unless it says who. None: whoever comes
+    of        the aggregate types that it is about: the role in the context of one of them will do, and whoever needs
+              more looks at the rest. None: the role in the context of the app
+    hidden    why the document leaves it out
     """
 
     tag: str
@@ -54,6 +60,9 @@ class Operation:
     headers: Sequence[str] = ()
     others: Mapping[int, Response] = field(default_factory=dict)
     problems: Collection[int] = ()
+    role: Role | None = Role.OPERATOR
+    of: Sequence[str] = ()
+    hidden: str = ""
 
     def __call__(self, view: V) -> V:
         vars(view)["described"] = self
@@ -69,7 +78,15 @@ class Operation:
     def all_problems(self) -> set[int]:
         """All statuses that it answers with problem details."""
         reads = {400, 503} if self.reads or self.stream else set()
-        return {*self.problems, *reads, *({400, 403, 408, 413, 415, 422} if self.body is not None else ())}
+        known = {401, 403, 503} if self.role is not None else set()
+        streams = {429} if self.stream else set()
+        return {
+            *self.problems,
+            *reads,
+            *streams,
+            *known,
+            *({400, 403, 408, 413, 415, 422} if self.body is not None else ()),
+        }
 
     @property
     def answers(self) -> dict[int, Response]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 
+from streams.access.principal import Role
 from streams.journal.port import log_name
 from streams.journal.slice_log import KnownLayout
 from streams.ownership.assignment import Assignment
 from streams.ownership.owned_log import OwnedLog
 from streams.runtime.application import Application
 from streams.web.health import json_response
+from streams.web.operation import describe
 
 
 class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +93,7 @@ def add_owners(app: Application, types: Mapping[str, tuple[Assignment, KnownLayo
     """Serve `/owners` of these aggregate types."""
 
     @app.page("/owners")
+    @describe("operations", "Which logs this worker owns", OwnersAnswer, role=Role.AUDITOR)
     async def owners(view: Any, request: Any) -> Any:
         placed = [log for ownership, _ in types.values() for _, log in sorted(ownership.logs.items())]
         every = [

@@ -13,6 +13,7 @@ from tests.autonomy.fleet import Fleet
 from tests.autonomy.results import Result, report, table
 from tests.chaos.servers import own_servers
 from tests.e2e.system import System
+from tests.side_by_side import keep_table
 
 RESULTS = pytest.StashKey[list[Result]]()
 
@@ -52,6 +53,12 @@ async def own_fleet(shop_with_servers: Fleet) -> Fleet:
     """The same, whole: whatever a test before has left down is up."""
     await shop_with_servers.mend()
     return shop_with_servers
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The table, for the process that prints what all have found."""
+    if results := session.config.stash.get(RESULTS, []):
+        keep_table(session.config, "autonomy", table(results))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "  python -m tests.bench commands --rounds 5 --keep    one part, more rounds, stored\n"
         "  python -m tests.bench ordinary --rates 50 500 --rounds 1 --idle 10 --alone    in a minute or two\n"
         "  PARTITIONS=2 python -m tests.bench ordinary --keep  with another setting of the workers\n"
-        "  python -m tests.bench tables --only apply --events 100000",
+        "  python -m tests.bench tables --only apply --events 500000",
     )
     parser.add_argument("what", nargs="?", choices=[part.name for part in PARTS], help="one part (default: all)")
     parser.add_argument("--count", type=int, default=100_000, help="commands a round (default 100000)")
@@ -56,8 +56,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each, in turn (default 3)")
     parser.add_argument("--many", type=int, default=1_000_000, help="cold: orders that there are (default 1000000)")
     parser.add_argument("--cold", type=int, default=20_000, help="cold: commands a round (default 20000)")
-    parser.add_argument("--times", type=int, default=2, help="takeover: changes of hands of each kind (default 2)")
-    parser.add_argument("--events", type=int, default=20_000, help="tables: events to apply (default 20000)")
+    parser.add_argument("--kills", type=int, default=10, help="takeover: workers killed with kill -9 (default 10)")
+    parser.add_argument("--times", type=int, default=2, help="takeover: other changes of hands, of each (default 2)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="alarms: for so long (default 10)")
+    parser.add_argument("--busy", type=int, default=10, help="alarms: processes that are busy beside (default 10)")
+    parser.add_argument("--events", type=int, default=100_000, help="tables: events to apply (default 100000)")
     parser.add_argument("--hot", type=int, default=50, help="tables: orders when they are hot (default 50)")
     parser.add_argument("--rows", type=int, default=50_000, help="tables: rows to weigh (default 50000)")
     some = ["apply", "rebuild", "rows"]

@@ -73,10 +73,3 @@ class Door:
                 return list(body["partitions"])
             await asyncio.sleep(PAUSE)
         raise RuntimeError(f"{self._url} is not ready after {seconds:g} s")
-
-    async def applied(self) -> dict[str, int]:
-        """The newest commit of each stream that is whole in all its tables, be they complete or not; empty while the
-        worker does not say it. To ask costs it a look at the heads of all logs."""
-        status, body = await self.get("/lag")
-        streams = body["streams"] if status == 200 else []
-        return {row["stream"]: row["applied"] for row in streams if row["applied"] is not None}

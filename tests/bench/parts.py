@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from tests.bench.alarms import measure_alarms
 from tests.bench.cold import measure_cold
 from tests.bench.commands import measure_commands, measure_growth
 from tests.bench.flat.claims import measure_flat
@@ -78,9 +79,14 @@ PARTS = [
     Part("sizes", "bytes of an event in Cassandra, Kafka and RocksDB", lambda o: measure_sizes(o.count, o.orders), 1),
     Part("memory", "memory of a worker, and of 100,000 aggregates", lambda o: measure_memory(3), 1),
     Part("start", "from the start of a worker to its first answer", lambda o: measure_starting(o.count, o.rounds), 1),
-    Part("takeover", "partitions that change hands", lambda o: measure_takeover(o.times), 1),
+    Part("takeover", "partitions that change hands", lambda o: measure_takeover(o.kills, o.times), 2),
     Part("tables", "the read side: tail, tables beside a stock Faust table, rebuild, what rows take", _tables, 3),
     Part("steady", "ten minutes at 500 commands/s, and the longest pauses", lambda o: measure_steady()),
+    Part(
+        "alarms",
+        "workers taken for dead that are only slow, where the machine has too much to do",
+        lambda o: measure_alarms(o.minutes, o.busy),
+    ),
     Part("flat", "what does not grow with the journal, with plots", lambda o: measure_flat()),
     Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
     Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),

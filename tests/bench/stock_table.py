@@ -59,4 +59,4 @@ async def keep(stream):
         elif seen == expected:
             count = seen - 1
             rate, each = count / (time.perf_counter() - began), (time.process_time() - cpu) / count * 1e6
-            print(f"rate {rate:.1f} {each:.1f}", flush=True)
+            print(f"bench rate {rate:.1f} {each:.1f}", flush=True)

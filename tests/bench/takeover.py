@@ -17,8 +17,8 @@ from tests.e2e.worker import ORDERS, Worker
 KILLED, STOPPED, RESTARTED, JOINED = "kill -9", "SIGTERM", "kill -9, started again at once", "a worker joins"
 
 
-async def measure_takeover(times: int) -> list[tuple[str, float]]:
-    """Two workers under light load; the older one goes and is replaced, `times` in each way."""
+async def measure_takeover(kills: int, times: int) -> list[tuple[str, float]]:
+    """Two workers under light load; the older one goes and is replaced: killed `kills` times, `times` in other ways."""
     changes: dict[str, list[Change]] = {KILLED: [], STOPPED: [], RESTARTED: [], JOINED: []}
 
     def note(kind: str, change: Change) -> None:
@@ -34,11 +34,11 @@ async def measure_takeover(times: int) -> list[tuple[str, float]]:
         try:
             await system.all_served(system.start(ORDERS), system.start(ORDERS))
             await pulse.start()
+            for kind, sent in [(KILLED, signal.SIGKILL)] * kills + [(STOPPED, signal.SIGTERM)] * times:
+                goes, stays = _running(system)
+                note(kind, await pulse.change_hands(goes, sent, stays))
+                note(JOINED, await pulse.join(ORDERS, stays))
             for _ in range(times):
-                for kind, sent in ((KILLED, signal.SIGKILL), (STOPPED, signal.SIGTERM)):
-                    goes, stays = _running(system)
-                    note(kind, await pulse.change_hands(goes, sent, stays))
-                    note(JOINED, await pulse.join(ORDERS, stays))
                 goes, stays = _running(system)
                 note(RESTARTED, await pulse.change_hands(goes, signal.SIGKILL, stays, restart=True))
             await pulse.stop()

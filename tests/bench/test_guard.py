@@ -16,7 +16,11 @@ and a profile show them.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench.guard import measure_beside
+
+pytestmark = pytest.mark.alone
 
 MOST_COST = 1.2
 LEAST_RATE = 0.6

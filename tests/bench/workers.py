@@ -20,6 +20,8 @@ from tests.e2e.worker import free_port
 
 WORKERS = (1, 2, 3)
 WARM_UP = 10_000
+LOGS = 6
+"""Shared evenly by each number of workers."""
 NAMES = ("one worker", "two workers", "three workers")
 
 
@@ -27,7 +29,7 @@ async def measure_workers(count: int, orders: int, rounds: int) -> list[Row]:
     """Rounds of `count` commands with one worker, then a second beside it, then a third; and again."""
     rates: defaultdict[int, list[float]] = defaultdict(list)
     spent: defaultdict[int, list[Spent]] = defaultdict(list)
-    async with space() as here:
+    async with space(LOGS=str(LOGS)) as here:
         load = Load(here.settings, orders)
         async with load.clients():
             for round in range(1, rounds + 1):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -16,12 +15,14 @@ from aggregates.shop.order import Event, Line, LineAdded, OrderOpened, OrderPlac
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
+from streams.journal.commit_hint import encode_hint
 from streams.journal.layout import LogSpan, first_layout
 from streams.journal.port import Commit, RecordedEvent, SliceHead, log_name
 from streams.journal.position import stream_name
 from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 from streams.settings import Settings
 from streams.slices import slice_of
 
@@ -93,17 +94,17 @@ class Written:
         self._layout = first_layout(settings.partitions, settings.logs)
         self._heads: dict[int, Commit] = {}
         """By log the newest commit."""
-        self._ends: dict[int, list[tuple[int, int]]] = {slice: [(0, 0)] for slice in range(settings.partitions)}
-        """By slice its commits, and how many events there are up to each."""
+        self._ends: dict[int, int] = {}
+        """By slice its newest commit."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._journal = self.context.journal()
-        self._broker = KafkaClient(settings.bootstrap_servers, settings.partitions)
+        self._broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Written]:
         """Make topics and tables, and connect."""
         wanted = topics.type_topics(self.settings.namespace, "order", self.settings.partitions)
-        await topics.ensure_topics(self.settings.bootstrap_servers, wanted)
+        await topics.ensure_topics(KafkaClients.of(self.settings), wanted)
         await self._journal.create()
         await self._journal.open()
         await self._journal.change_layout("order", self._layout)
@@ -122,14 +123,7 @@ class Written:
     @property
     def ends(self) -> dict[str, int]:
         """The newest commit of each stream that has one."""
-        return {stream_name("order", slice): ends[-1][0] for slice, ends in self._ends.items() if len(ends) > 1}
-
-    def events_up_to(self, reached: Mapping[str, int]) -> int:
-        """The number of events in these streams up to these commits."""
-        return sum(
-            ends[bisect_right(ends, reached.get(stream_name("order", slice), 0), key=lambda end: end[0]) - 1][1]
-            for slice, ends in self._ends.items()
-        )
+        return {stream_name("order", slice): nr for slice, nr in self._ends.items()}
 
     async def append(self, events: Iterable[tuple[int, Event]], size: int = EVENTS_A_COMMIT) -> dict[str, list[int]]:
         """Write events in commits of up to `size`; returns the orders in each by position (`<stream>:<commit>`)."""
@@ -150,9 +144,7 @@ class Written:
             for number, _ in part:
                 slice = self.partition(number)
                 commits[f"{stream_name('order', slice)}:{commit.nr}"].append(number)
-                last, count = self._ends[slice][-1]
-                end = commit.nr, count + 1
-                self._ends[slice][-1:] = [end] if last == commit.nr else [(last, count), end]
+                self._ends[slice] = commit.nr
         return commits
 
     def _next(self, span: LogSpan, events: Sequence[tuple[int, Event]]) -> Commit:
@@ -175,7 +167,7 @@ class Written:
     def hint(self) -> None:
         """Tell the tailers, as owners do, that there is something new."""
         for log, head in self._heads.items():
-            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, head.nr)
+            self._broker.hint(self.context.commits_topic, self._layout.log(log).seat, encode_hint(head))
 
     async def publish(self) -> Tailed:
         """Publish all of it here, with the product's own tailer, from the first event on."""

@@ -13,6 +13,7 @@ from tests.chaos.results import Result, report, table
 from tests.chaos.rig import Rig
 from tests.chaos.servers import Server, own_servers
 from tests.e2e.system import System
+from tests.side_by_side import keep_table
 
 RESULTS = pytest.StashKey[list[Result]]()
 
@@ -45,6 +46,12 @@ async def rig(
     yield Rig(system, kafka, cassandra, pytestconfig.getoption("full"), results)
     await asyncio.gather(kafka.start(), cassandra.start())  # where a fault has failed in the middle
     await system.close(keep_journal=True)  # its server goes anyway
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The table, for the process that prints what all have found."""
+    if results := session.config.stash.get(RESULTS, []):
+        keep_table(session.config, "faults under load", table(results))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -55,7 +55,7 @@ class Nobody(Replies):
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         pass
 
-    def hint(self, seat: int, nr: int) -> None:
+    def hint(self, seat: int, commit: Commit, previous: Commit | None = None) -> None:
         pass
 
 

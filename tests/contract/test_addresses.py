@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
+from cassandra.policies import IdentityTranslator
 
+from servers.certificates import Authority
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.errors import translated
+from streams.journal.cassandra.hosts import Places
 from streams.journal.cassandra.tables import create_keyspace, keyspace_name
 from streams.journal.sql.postgres import PostgresAddress, schema_name
 from streams.journal.sql.sqlite import SqliteAddress
 from streams.open_journal import open_journal
 from streams.registry.client import RegistryAddress
 from streams.runtime.preparation import may_create
+from streams.security.store_url import Tls
 from streams.settings import Settings, SettingsError
 
 
 def test_the_shortest_address() -> None:
     """One host, the usual port, one copy."""
-    assert CassandraAddress.parse("cassandra://db/shop") == CassandraAddress(hosts=("db",), port=9042, keyspace="shop")
+    assert CassandraAddress.parse("cassandra://db/shop") == CassandraAddress(
+        hosts=("db",), ports=(9042,), keyspace="shop"
+    )
 
 
 def test_the_longest_address() -> None:
@@ -29,10 +36,10 @@ def test_the_longest_address() -> None:
     url = "cassandra://me:p%40ss@[::1],db2:9142/shop?datacenter=dc1&replication=5&ssl=ca.pem"
     assert CassandraAddress.parse(url) == CassandraAddress(
         hosts=("::1", "db2"),
-        port=9142,
+        ports=(9142, 9142),
         user="me",
         password="p@ss",
-        ssl="ca.pem",
+        tls=Tls(is_on=True, ca="ca.pem"),
         keyspace="shop",
         datacenter="dc1",
         replication=5,
@@ -67,7 +74,14 @@ def test_a_data_center_has_three_copies_unless_told() -> None:
         "postgresql://db:x/shop",
         "postgresql://db:0/shop",
         "postgresql://[::1/shop",
-        "postgresql://db,db2/shop",
+        "postgresql://db,/shop",
+        "postgresql://db:5432,db2:x/shop",
+        "cassandra://db:9042,db2:9043/shop",
+        "cassandra://db/shop?name=db",
+        "postgresql://db/shop?name=db&ssl=true",
+        "postgresql://db/shop?ssl=false&cert=me.pem",
+        "postgresql://db/shop?key=me.key",
+        "postgresql://db/shop?ssl=ca.pem&ca=ca.pem",
         "postgresql://db/shop/more",
         "postgresql://db/shop?sslmode=require",
         "sqlite://shop.db",
@@ -89,14 +103,14 @@ def test_an_address_that_cannot_be_used_names_its_setting(url: str) -> None:
 
 def test_an_address_of_postgres() -> None:
     """The shortest and the longest."""
-    short = PostgresAddress(hosts=("db",), port=5432, database="shop", schema="shop_orders")
+    short = PostgresAddress(hosts=("db",), ports=(5432,), database="shop", schema="shop_orders")
     assert short == PostgresAddress.parse("postgresql://db/shop", "", "orders")
     assert PostgresAddress(
         hosts=("::1",),
-        port=5433,
+        ports=(5433,),
         user="me",
         password="p@ss",
-        ssl="ca.pem",
+        tls=Tls(is_on=True, ca="ca.pem"),
         database="shop",
         schema="a_shop_users",
     ) == PostgresAddress.parse("postgresql://me:p%40ss@[::1]:5433/shop?ssl=ca.pem", "a_", "users")
@@ -163,10 +177,8 @@ def test_a_registry_has_an_address_of_its_own() -> None:
     assert RegistryAddress("https://[::1]:81/a/b", "me", "p@s/s") == of(
         Settings(schema_registry_url="https://me:p%40s%2Fs@[::1]:81/a/b/")
     )
-    with_login = RegistryAddress("http://h", "me", "pä:ss").auth
-    assert RegistryAddress("http://h").auth is None
-    assert with_login is not None
-    assert "Basic bWU6cMOkOnNz" == with_login.encode()
+    assert {} == RegistryAddress("http://h").headers()
+    assert {"Authorization": "Basic bWU6cMOkOnNz"} == RegistryAddress("http://h", "me", "pä:ss").headers()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +215,59 @@ def test_workers_register_schemas_where_they_may(setup: str, expected: bool) -> 
     settings = Settings(setup=setup, journal_url="sqlite:///shop.db")
     assert expected is may_create(settings, "https://me:secret@registry.example/path")
     assert (setup != "never") is may_create(settings, "http://127.0.0.1:8081/path")
+
+
+def test_files_of_a_url(tmp_path: Path) -> None:
+    """One that cannot be used is named in one line, with the setting and the option that it is from."""
+    authority = Authority(tmp_path)
+    me, you = authority.client("me"), authority.client("you")
+    for options, said in [
+        ("ca=none.pem", "JOURNAL_URL: ca=none.pem: No such file"),
+        (f"cert={me.cert}", "JOURNAL_URL: cert="),
+        (f"cert={me.cert}&key={you.key}", "JOURNAL_URL: key="),
+    ]:
+        for scheme in ("cassandra", "postgresql"):
+            with pytest.raises(SettingsError) as caught:
+                open_address(f"{scheme}://db/shop?{options}").tls.context()
+            assert str(caught.value).startswith(said)
+            assert "\n" not in str(caught.value)
+    assert open_address(f"cassandra://db/shop?ca={authority.file}&cert={me.both}").tls.context() is not None
+    assert open_address("postgresql://db/shop?ssl=false").tls.context() is None
+
+
+def open_address(url: str) -> CassandraAddress | PostgresAddress:
+    """The address of a URL."""
+    of_cassandra = url.startswith("cassandra")
+    return CassandraAddress.parse(url) if of_cassandra else PostgresAddress.parse(url, "", "orders")
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "s\uff20cret", "[cret"])
+def test_a_password_with_special_characters(password: str) -> None:
+    """Unescaped, it is refused with what to do, and not repeated."""
+    with pytest.raises(SettingsError, match=r"^JOURNAL_URL: ") as caught:
+        open_journal(f"cassandra://me:{password}@db/shop", "", "orders")
+    assert "cret" not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"^SCHEMA_REGISTRY_URL: ") as caught:
+        RegistryAddress.of(Settings(schema_registry_url=f"https://me:{password}@registry"))
+    assert "cret" not in str(caught.value)
+
+
+def test_the_names_of_certificates() -> None:
+    """A peer of Cassandra's is held to the name that the URL has for it, to its address where it has none, or to the
+    one name that all have."""
+    row = {"rpc_address": "10.0.0.7", "native_transport_port": 9042}
+    assert ("10.0.0.7", None) == told(row, "cassandra://localhost/shop?ssl=true")
+    assert ("10.0.0.7", {"server_hostname": "db"}) == told(row, "cassandra://localhost/shop?ssl=true&name=db")
+    here = {"rpc_address": "127.0.0.1", "native_transport_port": 9042}
+    assert "localhost" in str(told(here, "cassandra://localhost/shop?ssl=true"))
+
+
+def told(row: dict[str, object], url: str) -> tuple[str, object]:
+    """Where a host is that the cluster tells of, and what its certificate is to be for."""
+    places = Places(CassandraAddress.parse(url))
+    places.configure(SimpleNamespace(address_translator=IdentityTranslator()))
+    place = places.create(row)
+    return place.address, place.ssl_options
 
 
 def test_keyspaces_are_named_after_namespace_and_context() -> None:

@@ -300,3 +300,38 @@ async def test_answered_requests_are_gone_at_once(journal: Journal, make_commit:
     finally:
         gc.enable()
     assert [] == left
+
+
+async def test_aggregates_share_requests(line: Line, journal: Journal, log: str) -> None:
+    """A request by itself costs more than a short aggregate: 64 that are loaded side by side take four for their events
+    and four for their snapshots."""
+    type, ids = log_type(log), [f"id-{number}" for number in range(64)]
+    await asyncio.gather(*(journal.events(type, id) for id in ids))
+    assert 4 == line.requests
+    await asyncio.gather(*(journal.snapshot(type, id) for id in ids))
+    assert 8 == line.requests
+
+
+async def test_a_shared_read_that_fails(line: Line, journal: Journal, make_commit: Make, log: str) -> None:
+    """Everybody who waits for it is told, one that waits no longer changes nothing for the others, and the next read
+    asks again."""
+    type = log_type(log)
+    await journal.derive([make_commit(1, *(RecordedEvent(id, 1, "LineAdded", b"data", "c") for id in "abc"))])
+    line.lose = "answer"
+    failed = await asyncio.gather(*(journal.events(type, id) for id in "abc"), return_exceptions=True)
+    assert [Unavailable] * 3 == [error.__class__ for error in failed]
+    reads = [asyncio.create_task(journal.events(type, id)) for id in "abc"]
+    await asyncio.sleep(0)
+    reads[0].cancel()
+    found = await asyncio.gather(*reads, return_exceptions=True)
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert [1, 1] == [len(rows) for rows in found[1:] if not isinstance(rows, BaseException)]
+
+
+async def test_reads_of_a_closed_journal(cassandra_url: str, namespace: str) -> None:
+    """They are refused like any other request, and nothing is left waiting."""
+    journal = open_journal(cassandra_url, namespace, CONTEXT)
+    with pytest.raises(Unavailable, match="not connected"):
+        await journal.events("order", "a")
+    with pytest.raises(Unavailable, match="not connected"):
+        await journal.snapshot("order", "a")

@@ -19,6 +19,7 @@ from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
+from streams.kafka.clients import KafkaClients
 
 SERVERS = [f"{HOST}:9092"]
 PARTITIONS = 8
@@ -48,7 +49,7 @@ async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest_asyncio.fixture(loop_scope="function")
 async def broker() -> AsyncIterator[KafkaClient]:
-    broker = KafkaClient(SERVERS, PARTITIONS)
+    broker = KafkaClient(KafkaClients(SERVERS), PARTITIONS)
     await broker.start()
     yield broker
     await broker.stop()
@@ -57,7 +58,9 @@ async def broker() -> AsyncIterator[KafkaClient]:
 def worker(broker: KafkaClient, topic: str, folder: Path) -> GatewayReplies:
     """A gateway's reading."""
     commands = CommandLog(lambda: folder / "commands.sqlite")
-    return GatewayReplies(broker, commands, ReplyWaiters(2), servers=SERVERS, topic=topic, partitions=PARTITIONS)
+    return GatewayReplies(
+        broker, commands, ReplyWaiters(2), clients=KafkaClients(SERVERS), topic=topic, partitions=PARTITIONS
+    )
 
 
 async def produce(broker: KafkaClient, topic: str, ids: list[str]) -> dict[int, int]:

@@ -75,6 +75,26 @@ async def test_events_are_read_from_a_sequence_on(journal: Journal, make_commit:
     assert list(await journal.events(log_type(log), "a", 11)) == []
 
 
+async def test_aggregates_that_are_read_side_by_side(journal: Journal, make_commit: Make, log: str) -> None:
+    """Each has its own rows, be they none, few or many, and its own snapshot, whoever else is read at the same time."""
+    type = log_type(log)
+    lengths = {f"id-{number}": length for number, length in enumerate([0, 1, 49, 50, 51, 130, *range(30)])}
+    await journal.derive(
+        [
+            make_commit(nr, *(event(id, n) for n in range(1, length + 1)))
+            for nr, (id, length) in enumerate(lengths.items(), 1)
+        ]
+    )
+    kept = [Snapshot(id, length, 1, 1, id.encode()) for id, length in lengths.items() if length % 3 == 1]
+    await journal.save_snapshots(type, kept)
+    twice = [*lengths, *lengths]
+    rows = await asyncio.gather(*(journal.events(type, id) for id in twice))
+    snapshots = await asyncio.gather(*(journal.snapshot(type, id) for id in twice))
+    for id, found, snapshot in zip(twice, rows, snapshots, strict=True):
+        assert [event(id, n) for n in range(1, lengths[id] + 1)] == [stored.event for stored in found]
+        assert snapshot == next((one for one in kept if one.aggregate_id == id), None)
+
+
 async def test_events_are_read_up_to_a_sequence(journal: Journal, make_commit: Make, log: str) -> None:
     """Of a long history a part can be had, with the notes beside its events; what is behind it is not read."""
     note = RecordedEvent("a", 5, "", b"", "command-late")

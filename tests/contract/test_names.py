@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
 from streams.journal.port import Unavailable
+from streams.kafka.clients import KafkaClients
 from streams.kafka.topics import look_at_topics
 from streams.open_journal import open_journal
 from tests.e2e.client import eventually
@@ -26,12 +27,16 @@ class Names:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.address = ""
+        self.addresses: list[str] = []
+        """In the place of `address`, if there are some."""
         self._ask = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self._answer)
 
     def _answer(self, host: Any, *rest: Any, **more: Any) -> Any:
         if host != NAME:
             return self._ask(host, *rest, **more)
+        if self.addresses:
+            return [info for address in self.addresses for info in self._ask(address, *rest, **more)]
         if not self.address:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return self._ask(self.address, *rest, **more)
@@ -44,6 +49,8 @@ class Door:
         self.address, self.port = address, port
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self.seen: list[str] = []
+        """Who has come."""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._pass_on, self.address, self.port)
@@ -56,6 +63,7 @@ class Door:
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.seen.append(str(writer.get_extra_info("peername")))
         there, out = await asyncio.open_connection("127.0.0.1", self.port)
         self._open |= {writer, out}
         await asyncio.gather(_copy(reader, out), _copy(there, writer))
@@ -129,7 +137,7 @@ async def _fails(journal: Any) -> bool:
 async def test_kafka_is_not_known_yet(names: Names) -> None:
     """That is an error of Kafka's, which a start waits for, and one line."""
     with pytest.raises(KafkaError) as unknown:
-        await look_at_topics([f"{NAME}:9092"], [])
+        await look_at_topics(KafkaClients([f"{NAME}:9092"]), [])
     assert "\n" not in str(unknown.value)
     names.address = "127.0.0.1"
-    assert (await look_at_topics([f"{NAME}:9092"], []))[0]
+    assert (await look_at_topics(KafkaClients([f"{NAME}:9092"]), []))[0]

@@ -140,8 +140,29 @@ async def test_the_first_start_lays_out_the_logs(start: Start) -> None:
     await journal.open()
     found = await journal.layout("box")
     await journal.close()
-    assert first_layout(PARTITIONS, 2) == found
+    assert found is not None
+    assert 32 == len(found.hint_key)
+    assert first_layout(PARTITIONS, 2, found.hint_key) == found
     assert PARTITIONS == (await start.made())[f"{start.settings.namespace}box-logs"]
+
+
+async def test_a_layout_without_a_key_for_hints(start: Start) -> None:
+    """As an older version has made it: the next start makes a key, and the one behind that leaves it as it is."""
+    await start.run()
+    journal = start.journal()
+    await journal.open()
+    first = await journal.layout("box")
+    assert first is not None
+    await journal.change_layout("box", first.with_hint_key(""))
+    keys = []
+    for _ in range(2):
+        await start.run()
+        layout = await journal.layout("box")
+        assert layout is not None
+        keys.append(layout.hint_key)
+    await journal.close()
+    assert keys[0] == keys[1] != first.hint_key
+    assert first.logs == layout.logs
 
 
 async def test_namespaces_that_share_a_keyspace(start: Start) -> None:

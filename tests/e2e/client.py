@@ -15,6 +15,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
 
+from streams.kafka.clients import KafkaClients
+from tests.side_by_side import PROCESSES
+
 PARTITIONS = 4
 PAUSE = 0.05
 
@@ -22,8 +25,9 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 async def eventually(probe: Callable[[], Any], seconds: float, what: Callable[[], str] | str) -> Any:
-    """The first true result of `probe`, asked again and again; fails with `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
+    """The first true result of `probe`, asked again and again; fails with `what` when there is none in `seconds`, which
+    are those of a machine that runs one test at a time."""
+    deadline = time.monotonic() + seconds * PROCESSES
     while True:
         found = probe()
         if inspect.isawaitable(found):
@@ -68,9 +72,9 @@ class Inbox:
     consumer: AIOKafkaConsumer | None = None
     task: asyncio.Task[None] | None = None
 
-    async def open(self, servers: list[str], topic: str, partitions: int) -> None:
+    async def open(self, clients: KafkaClients, topic: str, partitions: int) -> None:
         """Begin to read."""
-        self.consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
+        self.consumer = clients.consumer(auto_offset_reset="earliest")
         await self.consumer.start()
         self.consumer.assign([TopicPartition(topic, p) for p in range(partitions)])
         self.task = asyncio.create_task(self._read())

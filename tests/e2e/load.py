@@ -39,6 +39,8 @@ class Load:
     system: System
     keys: list[str]
     sent: dict[str, Sent] = field(default_factory=dict)
+    moments: dict[str, float] = field(default_factory=dict)
+    """When each was sent for the first time, by the monotonic clock."""
     _number: itertools.count[int] = field(default_factory=itertools.count)
     _task: asyncio.Task[None] | None = None
     _began: float = 0.0
@@ -104,6 +106,7 @@ class Load:
     async def _send(self, it: Sent, id: str = "") -> str:
         id = id or uuid.uuid4().hex
         self.sent[id] = it
+        self.moments.setdefault(id, time.monotonic())
         topic, reply_to = self.system.topic("order-commands"), self.system.topic("answers")
         try:
             future = await self.system.producer.send(
@@ -128,6 +131,21 @@ class Load:
             while time.monotonic() < again and not all(inbox.by_key[id] for id in missing):
                 await asyncio.sleep(TICK)
         await self.system.covered("orders", "order", seconds)
+
+    async def send(self, key: str, command: str, data: dict[str, Any]) -> str:
+        """One more command, beside the lines; its id."""
+        return await self._send(Sent(key, command, data))
+
+    async def waits(self, since: float, until: float) -> dict[str, float]:
+        """By key the longest time in seconds from a command to its reply, of those sent between two moments."""
+        inbox, replied, longest = await self.system.answers(), dict[str, float](), dict[str, float]()
+        for moment, record in zip(inbox.times, inbox.records, strict=True):
+            replied.setdefault(record.key.decode(), moment)
+        for id, sent in self.moments.items():
+            if since <= sent <= until:
+                key = self.sent[id].key
+                longest[key] = max(longest.get(key, 0.0), replied[id] - sent)
+        return longest
 
     async def longest_pause(self) -> float:
         """The longest time in seconds, from `begin` to `end`, in which some partition gave no reply."""

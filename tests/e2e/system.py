@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import RecordMetadata
 
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, log_name
-from streams.kafka.records import AIOKafkaConsumer
+from streams.kafka.clients import KafkaClients
 from streams.open_journal import open_journal
 from tests.e2e.client import PARTITIONS, Headers, Inbox, eventually, headers
 from tests.e2e.worker import Worker, free_port
@@ -40,11 +41,12 @@ _CODES = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 class System:
     """One namespace on the servers, with workers of its own. Made and taken down by the fixture `system`."""
 
-    def __init__(self, data: Path, journal_url: str, brokers: str = "") -> None:
+    def __init__(self, data: Path, journal_url: str, brokers: str = "", clients: KafkaClients | None = None) -> None:
         self.namespace = f"t{uuid.uuid4().hex[:6]}_"
         self.data = data
         self.brokers = brokers or os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")
         self.servers = [url.rpartition("//")[2] for url in self.brokers.split(";")]
+        self.clients = clients or KafkaClients(self.servers)
         self.journal_url = journal_url
         self.workers: list[Worker] = []
         self._inboxes: dict[str, Inbox] = {}
@@ -52,12 +54,18 @@ class System:
 
     async def open(self) -> None:
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
-        self.admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        self.admin = self.clients.admin()
         await self.admin.start()
-        self.producer = AIOKafkaProducer(
-            bootstrap_servers=self.servers, acks="all", enable_idempotence=True, linger_ms=2, max_request_size=1 << 21
+        self.producer = self.clients.producer(
+            acks="all", enable_idempotence=True, linger_ms=2, max_request_size=1 << 21
         )
         await self.producer.start()
+
+    async def trust(self, authority: Path) -> None:
+        """Ask workers with TLS from now on, whose certificates are of this authority."""
+        await self.http.close()
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
+        self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), connector=connector)
 
     async def close(self, keep_journal: bool = False) -> None:
         """Stop what this has started, and leave nothing on the servers, or only what the journal holds."""
@@ -94,6 +102,10 @@ class System:
         }
         return {**os.environ, **ours, **settings}
 
+    def program(self, module: str) -> list[str]:
+        """What is run for a worker of this app."""
+        return ["-m", "faust"]
+
     def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
         new one by default. `level`: of its log."""
@@ -102,16 +114,18 @@ class System:
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
         command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]
+        program = self.program(module)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", module, *command],
+                [sys.executable, *program, "-A", module, *command],
                 cwd=self.data,
                 env=self.environment(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        worker = Worker(module, port, log, folder, process)
+        scheme = "https" if "HTTP_TLS_CERT_FILE" in settings else "http"
+        worker = Worker(module, port, log, folder, process, scheme)
         self.workers.append(worker)
         return worker
 
@@ -217,7 +231,7 @@ class System:
 
                 count = await eventually(partitions, 15, f"there is no topic {topic}")
                 inbox = Inbox()
-                await inbox.open(self.servers, topic, count)
+                await inbox.open(self.clients, topic, count)
                 self._inboxes[name] = inbox
             return self._inboxes[name]
 
@@ -228,7 +242,7 @@ class System:
 
     async def ends(self, name: str) -> dict[int, int]:
         """The end offsets of a topic by partition."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers)
+        consumer = self.clients.consumer()
         await consumer.start()
         try:
             tps = [TopicPartition(self.topic(name), p) for p in range(PARTITIONS)]
@@ -246,7 +260,7 @@ class System:
         ends = {p: end for p, end in (await self.ends(name)).items() if end}
         if not ends:
             return []
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers, auto_offset_reset="earliest")
+        consumer = self.clients.consumer(auto_offset_reset="earliest")
         await consumer.start()
         try:
             tps = [TopicPartition(self.topic(name), p) for p in ends]

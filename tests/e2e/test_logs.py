@@ -87,3 +87,21 @@ async def test_the_read_side_begins_again(system: System, load: Load, projection
     await check_all(load, again)
     status, ready, _ = await system.get(again, "/health/ready")
     assert 200 == status, ready
+
+
+async def test_taken_back(system: System, load: Load, projections: Worker) -> None:
+    """What nobody is up to do is taken back, and the workers that come then go on with the logs that there were."""
+    before = await logs(system, "list", "order")
+    for worker in [worker for worker in system.workers if worker.running and worker.module == ORDERS]:
+        worker.signal(signal.SIGTERM)
+        await asyncio.to_thread(worker.end)
+    shown = await system.run("-A", ORDERS, "logs", "cancel", "order", "--yes")
+    assert (2, "Error: nothing is planned\n") == (shown.returncode, shown.stderr)
+    shown = await system.run("-A", ORDERS, "logs", "spread", "order", "1", "--yes", "--wait", "1")
+    assert (1, True) == (shown.returncode, "`logs cancel` takes it back" in shown.stderr), shown.stderr
+    assert "take back log" in (await logs(system, "cancel", "order"))[0]
+    await logs(system, "cancel", "order", "--yes")
+    assert len(before) == len(await logs(system, "list", "order"))
+    await system.all_served(system.start(ORDERS))
+    await load.answered(await load.lines(PACE, PACE))
+    await check_all(load, next(w for w in system.workers if w.running and w.module == PROJECTIONS))

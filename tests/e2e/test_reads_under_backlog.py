@@ -14,7 +14,7 @@ from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import PROJECTIONS, Worker
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 JOURNAL = "sqlite"
 
 ORDERS, EVENTS = 1_000, 20_000

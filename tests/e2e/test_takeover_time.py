@@ -11,7 +11,7 @@ from tests.e2e.pulse import Change, Pulse
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, Worker
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 KILLED_SECONDS = 2.0
 """Not the session time-out of 6 s: the other worker sees that its port refuses."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import random
 import signal
 import socket
 import subprocess
@@ -9,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STOP_SECONDS = 20.0
+PORTS = range(10_000, 20_000)
+"""Each process takes them in an order of its own."""
+
+_ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 ORDERS, PRODUCTS, USERS, CHECKOUT = (f"streams.shop.{name}" for name in ("orders", "products", "users", "checkout"))
 PROJECTIONS, TIMERS = "projections.shop.app", "streams.timers"
@@ -23,10 +30,11 @@ class Worker:
     log: Path
     folder: Path
     process: subprocess.Popen[bytes]
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def lines(self) -> list[str]:
@@ -64,7 +72,15 @@ class Worker:
 
 
 def free_port() -> int:
-    """A port that nobody listens at just now."""
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return int(any_port.getsockname()[1])
+    """A port that nobody listens at just now, and that this process has not given out for long.
+
+    None of those that the kernel gives to clients: a worker listens some seconds later.
+    """
+    for port in _ports:
+        with socket.socket() as one:
+            # Whoever has listened there may have ended a moment ago.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("without end")

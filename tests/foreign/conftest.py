@@ -45,7 +45,7 @@ async def output(*command: str | Path) -> str:
 
 @pytest.fixture(scope="session")
 def java(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """Runs a class of examples/java."""
+    """Runs a class of examples/java, or a file of source beside them."""
     home, target = machine_tools.java_home(), tmp_path_factory.mktemp("java")
     tools.maven()
     copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target / 'libs'}"]
@@ -56,9 +56,10 @@ def java(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """Runs a script of examples/node."""
+    """Runs a script of examples/node, or one of elsewhere with the same libraries."""
     machine_tools.node()
     folder = tmp_path_factory.mktemp("node") / "example"
     shutil.copytree(ROOT / "examples/node", folder, ignore=shutil.ignore_patterns("node_modules"))
     built(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
-    return lambda script, *arguments: output("node", folder / script, *arguments)
+    libraries = f"NODE_PATH={folder / 'node_modules'}"
+    return lambda script, *arguments: output("env", libraries, "node", folder / script, *arguments)

@@ -17,6 +17,7 @@ from projections.applying.control import Control
 from projections.gateway.replies import read_record
 from projections.publishing.publication import Publication
 from projections.publishing.resume_point import find_resume_point
+from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
 from projections.stores import changelog
 from projections.stores.local import rocksdb
@@ -24,6 +25,7 @@ from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.deciding.messages import Failure, Message, read_envelope
 from streams.journal.commit_codec import UnreadableCommit, decode_payload, encode_payload
+from streams.journal.commit_hint import signed
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
@@ -146,7 +148,7 @@ class _LastRecord:
         return self._record if wanted(self._record) else None
 
 
-LAYOUT = Known(first_layout(1, 1))
+LAYOUT = Known(first_layout(1, 1, "key"))
 
 
 def _publication(type: str, broker: Any) -> Publication:
@@ -164,8 +166,9 @@ def _last_event(given: tuple[str, list[Record]]) -> None:
 
 def _hint(data: bytes) -> None:
     tailers = Tailers(_publication("order", None))
-    tailers.tails[0] = SimpleNamespace(seat=0, wake=lambda nr: nr + 1)  # type: ignore[assignment]
-    tailers.wake(0, data)
+    tailers.tails[0] = Tail(tailers._publication, LAYOUT.layout.log(0))
+    for value in (data, signed(data, ""), signed(data, LAYOUT.layout.hint_key)):
+        asyncio.run(tailers.receive(0, [SimpleNamespace(offset=0, value=value)]))  # type: ignore[list-item]
 
 
 # -- the system's own topics ----------------------------------------------------------------------------------------

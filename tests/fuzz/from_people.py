@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import math
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -20,9 +24,13 @@ from projections.http.pages import Paging
 from projections.http.parameters import read_query
 from projections.http.preconditions import expected_sequence
 from projections.http.problems import BadRequest, HttpProblem
-from projections.routing.signature import SIGNATURE, HopSignature
+from projections.routing.signature import SIGNATURE, USER, HopSignature
 from projections.streaming.list_cursor import ListCursor
 from projections.views.live_rows import read_seen_row
+from streams.access.grants import Grants
+from streams.access.oidc import Oidc, _KeySet, _usable
+from streams.access.principal import NotKnown
+from streams.access.tokens import Tokens, new_token
 from streams.cli import dead_letters
 from streams.cli.run import CliError
 from streams.journal.position import BadPosition, Position
@@ -33,6 +41,7 @@ from tests.fuzz.from_kafka import COMMAND_HEADERS
 from tests.fuzz.hostile import Record, as_json, field_names, json_bytes, keyed, mutated, records, scalars, texts, values
 from tests.fuzz.reader import Reader
 from tests.fuzz.worlds import DECIDERS
+from tests.issuer import jwk
 
 # -- what is read for people ----------------------------------------------------------------------------------------
 
@@ -110,7 +119,9 @@ def _request_headers(its: list[tuple[str, str]]) -> None:
 _odd = _positions | st.sampled_from(["\udcff", "00", ""])  # as aiohttp decodes what is no UTF-8
 _signed = st.tuples(
     st.just("/orders/") | _odd,
-    st.fixed_dictionaries({SIGNATURE: _odd}, optional={forwarding.HOP: _odd, forwarding.SEEN: _odd}),
+    st.fixed_dictionaries(
+        {SIGNATURE: _odd}, optional=dict.fromkeys((forwarding.HOP, forwarding.SEEN, forwarding.DIGEST, USER), _odd)
+    ),
 )
 
 
@@ -125,6 +136,23 @@ def _parse_body(given: tuple[str, bytes]) -> None:
     type, body = given
     name, _, value = CommandReader(_forms, 1_000_000, "replies", 4).parse(type, body)
     command_request.fingerprint(type, "A-1", name, value)
+
+
+# -- who asks --------------------------------------------------------------------------------------------------------
+
+_GRANT = b'[[grants]]\nto = ["oidc:a"]\nrole = "commander"\ncontexts = ["orders"]\nkeys = ["{sub}-*"]\n'
+_parts = mutated([b'{"alg":"RS256","kid":"a"}', b'{"sub":"a","exp":1}', b"[" * 3_000]).map(
+    lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+)
+_jwts = st.lists(_parts | _odd, min_size=1, max_size=4).map(".".join)
+_oidc = Oidc("https://issuer.invalid", "a")
+_oidc._keys, _oidc._read_at = _usable(_KeySet([jwk(ec.generate_private_key(ec.SECP256R1())) | {"kid": "a"}])), math.inf
+_asked = asyncio.new_event_loop()
+
+
+def _identify(token: str) -> None:
+    _oidc._asked_at = math.inf  # nobody is asked for keys
+    _asked.run_until_complete(_oidc.identify(token))
 
 
 # -- the operator's ------------------------------------------------------------------------------------------------
@@ -159,6 +187,11 @@ READERS = [
     Reader("an id in a path", texts.map(lambda it: "/orders/" + it), lambda it: command_request.read_path_id(it, 2),
            (HttpProblem,)),
     Reader("the signature of a hop", _signed, _check_signature),
+    Reader("a bearer token", _odd | texts, Tokens.read("").find, (NotKnown,)),
+    Reader("a token of an issuer", _jwts | texts, _identify, (NotKnown,)),
+    Reader("the file of tokens", mutated([new_token("ci")[1].encode()]).map(lambda it: it.decode("latin-1")),
+           Tokens.read, (ValueError,)),
+    Reader("the file of grants", mutated([_GRANT]).map(lambda it: it.decode("latin-1")), Grants.read, (ValueError,)),
     Reader("At-Least", _positions, lambda it: read_at_least(it, 8, ("order", "product")), (BadPositionHeader,)),
     Reader("Prefer", _positions | st.just("wait=nan, wait=inf, wait=" + "9" * 400), read_wait),
     Reader("Last-Event-ID of a row", _positions, lambda it: read_seen_row(it, "order-3"), (BadPositionHeader,)),

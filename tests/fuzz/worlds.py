@@ -97,7 +97,7 @@ class Sink:
             decode_reply(value)
             self.replies.append(value)
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
         pass
 
 

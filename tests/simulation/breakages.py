@@ -18,6 +18,7 @@ from projections.applying.fold import TableFold, _Batch
 from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
+from projections.publishing.hints.carried_commits import CarriedCommits
 from projections.publishing.resume_point import _last_record, _point, find_resume_point, with_leader
 from projections.publishing.slice_tails import LeftBehind, SliceTails
 from projections.publishing.tail import Tail
@@ -77,6 +78,7 @@ AGAIN = """    tried = []
 
     await until_it_answers(attempt, "append", Unavailable)
 """
+HINT = "    self._replies.hint(self.span.seat, commit, self._hinted or head)\n"
 REPLY = "    await self._replies.replies(group.replies)\n"
 
 PLACED = "        yield key_of(table, PLACE), _encode(change.place)\n"
@@ -199,8 +201,12 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "self._tails.stand(max(nr - 1, self._tails.read))\n    self._wake.set()",
         ),
     ),
+    "the tailer believes a hint of any later commit": (
+        Edit(CarriedCommits.take, "carried.previous not in (self._last, self._last_eventful)", "False"),
+    ),
+    "a hint brings a commit that is not written yet": (Edit(Owner._commit_group, APPEND, HINT + APPEND),),
     "the tailer reads only when it gets a hint": (
-        Edit(Tail._publish_all, "asyncio.timeout(POLL_SECONDS)", "asyncio.timeout(None)"),
+        Edit(Tail._publish_all, "asyncio.timeout(_until_next_look())", "asyncio.timeout(None)"),
     ),
     "the tailer resumes behind the commit of the last event": (
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
@@ -396,6 +402,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "while self.published != self._sealed:",
             "while self._publication.layout.layout.log(self._span.number).sealed is None:",
         ),
+    ),
+    "a log that is sealed though its end was taken back has no heir": (
+        Edit(Layout.seal, "_with_heirs(opened, self.slices, self._first_free)", "opened"),
     ),
     "a log that is sealed is taken over": (Edit(take_over, "if old is not None and old.is_seal:", "if False:"),),
     "a merged log waits for a seal that was noted before": (

@@ -46,6 +46,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self._topics = {COMMANDS_TOPIC}
+        self.unauthorized_topics: frozenset[str] = frozenset()
         self._listeners: list[Callable[[Cluster], None]] = []
 
     def topics(self) -> Collection[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from streams.journal.commit_hint import read_hint
 from tests.simulation.disk import Disk
 from tests.simulation.hostile import Strangers
 from tests.simulation.loop import Process
@@ -13,7 +14,7 @@ from tests.simulation.planner import Planner
 from tests.simulation.projecting import ProjectionWorker
 from tests.simulation.stuck import StuckSlice
 from tests.simulation.topic_faults import TopicFaults
-from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC
+from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, HINT_KEY
 from tests.simulation.workers import CommandWorker
 
 if TYPE_CHECKING:
@@ -162,12 +163,13 @@ class Faults:
                 slot.start()
         self.operator.heal()
 
-    def hint(self, nr: int) -> int | None:
-        """The commit that a hint names: not always one that is there. None for a hint that is lost."""
+    def hint(self, value: bytes) -> bytes | None:
+        """What a hint says: not always the number of a commit that is there. None for a hint that is lost."""
         random = self._world.random
         if self.hints_lost and random.random() < self.hints_lost:
             return None
-        return nr + random.choice((0, 0, 0, -1, 5)) if self.hints_lost else nr
+        wrong = random.choice((0, 0, 0, -1, 5)) if self.hints_lost else 0
+        return b"%d" % (read_hint(value, HINT_KEY).nr + wrong) if wrong else value
 
     def slip(self, topic: str) -> int:
         """How far a fetch misses its place: back to what it had delivered, or ahead."""

@@ -179,7 +179,8 @@ class SimulatedBroker(KafkaClient):
         def look() -> dict[str, TopicMetadata]:
             present = [kafka.topics[name] for name in wanted if name in kafka.topics]
             return {
-                topic.name: TopicMetadata(topic.id, len(topic.partitions), kafka.leaderless(topic)) for topic in present
+                topic.name: TopicMetadata(topic.id, len(topic.partitions), without_leader=kafka.leaderless(topic))
+                for topic in present
             }
 
         return await self._world.network.ask("kafka", look)
@@ -197,8 +198,8 @@ class SimulatedBroker(KafkaClient):
     async def _ask_largest(self, topic: str) -> int:
         return await self._world.network.ask("kafka", lambda: self._world.kafka.largest(topic))
 
-    def hint(self, topic: str, partition: int, nr: int) -> None:
-        said = self._world.faults.hint(nr)
+    def hint(self, topic: str, partition: int, value: bytes) -> None:
+        said = self._world.faults.hint(value)
         if said is not None:
             super().hint(topic, partition, said)
 

@@ -139,7 +139,7 @@ class LogChecks:
 
     def changed(self, before: Layout, after: Layout) -> None:
         """After an attempt to write a layout, it is as before, or the next version: nothing that was said is taken
-        back."""
+        back, but what is planned."""
         if after is before:
             return
         self._world.note("layout", after.version, *(_shown(log) for log in after.logs if log.sealed is None))
@@ -147,9 +147,11 @@ class LogChecks:
             self._world.checks.fail("layouts go on from one another", f"version {before.version}: {text}")
 
     def _is_no_next(self, before: Layout, after: Layout) -> str:
-        if after.version != before.version + 1 or len(after.logs) < len(before.logs):
-            return f"is followed by version {after.version} with {len(after.logs)} logs of {len(before.logs)}"
-        for old, new in zip(before.logs, after.logs, strict=False):
+        left = {log.number: log for log in after.logs}
+        lost = [log for log in before.logs if log.number not in left and log.after is not None]
+        if after.version != before.version + 1 or lost:
+            return f"is followed by version {after.version} without {lost}"
+        for old, new in ((log, left[log.number]) for log in before.logs if log.number in left):
             kept = replace(
                 new,
                 after=new.after if old.after is None else old.after,

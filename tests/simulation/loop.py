@@ -65,10 +65,6 @@ class Handle:
     def when(self) -> float:
         return self._when
 
-    def run(self) -> None:
-        if self._callback is not None:
-            self._context.run(self._callback, *self._args)
-
 
 class _EachStep:
     """Whoever has long work to do lets others go on at each chance, by no clock."""
@@ -145,7 +141,10 @@ class Loop(asyncio.AbstractEventLoop):
 
     def outside(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
         """Call back in `delay` seconds, whatever happens to the process that asks for it."""
-        self.call_at(self._now + delay, callback, *args, context=OUTSIDE)
+        if not self._closed:
+            when = self._now + delay
+            self._timer_count += 1
+            heapq.heappush(self._timers, (when, self._timer_count, Handle(callback, args, OUTSIDE, when)))
 
     def resume(self, process: Process) -> None:
         """Let a stopped process go on."""
@@ -168,8 +167,8 @@ class Loop(asyncio.AbstractEventLoop):
                     if not timers:
                         return
                     self._now = max(self._now, timers[0][0])
-                self._now += STEP_SECONDS
-                while timers and timers[0][0] <= self._now:
+                self._now = now = self._now + STEP_SECONDS
+                while timers and timers[0][0] <= now:
                     ready.append(pop(timers)[2])
                 self.steps += 1
                 chosen = int(random() * len(ready))
@@ -178,12 +177,13 @@ class Loop(asyncio.AbstractEventLoop):
                 process = handle.process
                 if process is not None and not self._may_run(process, handle):
                     continue
-                handle.run()
+                if (callback := handle._callback) is not None:
+                    handle._context.run(callback, *handle._args)
         finally:
             asyncio._set_running_loop(None)
 
     def _may_run(self, process: Process, handle: Handle) -> bool:
-        if not process.alive or handle.cancelled():
+        if not process.alive or handle._callback is None:
             return False
         if process.fuse:
             process.fuse -= 1

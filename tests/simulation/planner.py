@@ -52,7 +52,10 @@ class Planner:
 
 
 def planned(layout: Layout, random: Random) -> Layout | None:
-    """A log split or some merged, with whatever slices and seats are possible; None where nothing is."""
+    """A log split or some merged, with whatever slices and seats are possible; or what is planned is taken back. None
+    where nothing is possible."""
+    if layout.planned and random.random() < 0.3:
+        return layout.cancel()
     logs = [log for log in layout.open if not layout.is_ending(log.number)]
     wide = [log for log in logs if len(log.slices) > 1 and len(_free(layout, [log])) > 1]
     if len(logs) > 1 and (not wide or random.random() < 0.5):

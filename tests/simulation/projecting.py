@@ -40,6 +40,22 @@ START_AGAIN_SECONDS = 1.0
 INDEXES = {it.name: it.how for it in KEPT if isinstance(it.how, Indexes) and it.how != NO_INDEXES}
 
 
+class _Hints:
+    """Hands hints to the tails. Here the group brings them, and old ones again: more than happens to a consumer that
+    reads from the end of their topic on."""
+
+    def __init__(self, tailers: Tailers) -> None:
+        self._tailers = tailers
+        self._covered: dict[int, int] = {}
+
+    async def receive(self, partition: int, records: Sequence[Any]) -> None:
+        self._covered[partition] = records[-1].offset + 1
+        await self._tailers.receive(partition, records)
+
+    def covered(self, partition: int) -> int | None:
+        return self._covered.get(partition)
+
+
 class ProjectionWorker:
     """Tails the journal and keeps the tables of what its group gives it."""
 
@@ -60,7 +76,7 @@ class ProjectionWorker:
         logs = TypeLogs(journal, TYPE, self._layout, Heads({TYPE: journal}, self.layouts))
         publication = Publication(
             type=TYPE, topic=EVENTS_TOPIC, source="/accounts", journal=journal, layout=self._layout, broker=broker,
-            codec=EVENTS, supervisor=self.supervisor,
+            codec=EVENTS, supervisor=self.supervisor, hints=COMMITS_TOPIC,
         )  # fmt: skip
         self._tailers = Tailers(publication)
         self.control = Control(CONTROL_TOPIC, feed, broker, self.supervisor)
@@ -89,7 +105,7 @@ class ProjectionWorker:
             (COMMITS_TOPIC,),
             self._revoke,
             self._assign,
-            receiver=self._tailers,
+            receiver=_Hints(self._tailers),
         )
 
     def _rows_of(self, kept: Table) -> Rows:

@@ -103,10 +103,11 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _prepare() -> None:
-    """Nobody reads the log of thousands of runs, and what was imported is never garbage."""
+    """Nobody reads the log of thousands of runs, what was imported is never garbage, and a run is so as a whole."""
     logging.disable(logging.CRITICAL)
     gc.collect()
     gc.freeze()
+    gc.disable()
 
 
 def _run_all(seeds: list[int]) -> list[Result]:
@@ -120,3 +121,4 @@ def _run(seed: int) -> Result:
         return World(seed).run()
     finally:
         faulthandler.cancel_dump_traceback_later()
+        gc.collect()

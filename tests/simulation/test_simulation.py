@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from streams.ownership.owner import Owner
+from tests.side_by_side import PROCESSES
 from tests.simulation.__main__ import breakage_table, explain
 from tests.simulation.breakages import BREAKAGES, Edit, broken, edited
 from tests.simulation.runner import hunt, run, simulate, traced
 
 ROOT = Path(__file__).parents[2]
-JOBS = os.cpu_count() or 1
+JOBS = max(1, (os.cpu_count() or 1) // PROCESSES)
+"""Processes: all cores, but for those on which other tests run beside this."""
 SCHEDULES = 2_000
 MOST_SEEDS = 1_000
 """Within which every breakage is found."""

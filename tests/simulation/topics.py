@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.simulation.account import TYPE
 
+HINT_KEY = "key"
+"""That the layout of the type has."""
 COMMANDS_TOPIC = f"{TYPE}-commands"
 COMMITS_TOPIC = f"{TYPE}-commits"
 LOGS_TOPIC = f"{TYPE}-logs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.consumer import fetcher
@@ -44,6 +45,7 @@ def unpacked(batch: BatchBuilder) -> tuple[int, list[tuple[bytes | None, bytes |
     return len(raw), [(it.key, it.value, list(it.headers)) for it in DefaultRecordBatch(raw)]
 
 
+@lru_cache(maxsize=10_000)
 def _batch(record: Record) -> bytes:
     """A batch of this record alone. Names of headers that are no text have halves of surrogates for their bytes."""
     odd: list[bytes] = []

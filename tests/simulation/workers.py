@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from streams.concurrency.supervisor import Supervisor
@@ -17,6 +18,7 @@ from streams.journal.port import log_name
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.limits import Limits
 from streams.ownership.assignment import Assignment
 from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
@@ -28,7 +30,14 @@ from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
 from tests.simulation.stuck import JournalOfVersion
-from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, DEAD_LETTERS_TOPIC, EVENTS_TOPIC, LOGS_TOPIC
+from tests.simulation.topics import (
+    COMMANDS_TOPIC,
+    COMMITS_TOPIC,
+    DEAD_LETTERS_TOPIC,
+    EVENTS_TOPIC,
+    HINT_KEY,
+    LOGS_TOPIC,
+)
 
 if TYPE_CHECKING:
     from streams.kafka.client import KafkaClient
@@ -38,11 +47,17 @@ if TYPE_CHECKING:
 START_AGAIN_SECONDS = 1.0
 
 
+@cache
+def _handler(window: int, limits: Limits) -> CommandHandler:
+    """One of these for all owners, as `ServedType` has it: it keeps nothing of what it decides."""
+    return CommandHandler(decider=account, events=EVENTS, commands=COMMANDS, window=window, limits=limits)
+
+
 class WatchedReplies(Replies):
     """The worker's replies; whoever watches sees the replies as the owner hands them over."""
 
     def __init__(self, world: World, broker: KafkaClient) -> None:
-        super().__init__(broker, COMMITS_TOPIC, COMMANDS_TOPIC, DEAD_LETTERS_TOPIC)
+        super().__init__(broker, COMMITS_TOPIC, COMMANDS_TOPIC, DEAD_LETTERS_TOPIC, lambda: HINT_KEY)
         self._world = world
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
@@ -131,13 +146,7 @@ class CommandWorker:
     def new_owner(self, span: LogSpan, parents: Sequence[LogSpan], topic_id: str, waiting: WaitingLog) -> Owner:
         shape = self._world.shape
         handler = GroupHandler(
-            CommandHandler(
-                decider=account,
-                events=EVENTS,
-                commands=COMMANDS,
-                window=shape.dedupe_window,
-                limits=shape.limits,
-            ),
+            _handler(shape.dedupe_window, shape.limits),
             journal=JournalOfVersion(self._world, self._name),  # type: ignore[arg-type]
             cache=Cache(shape.cache_weight),
             log=log_name(TYPE, span.number),

@@ -34,7 +34,7 @@ from tests.simulation.kafka import Kafka
 from tests.simulation.loop import PROCESS, Loop
 from tests.simulation.network import Network
 from tests.simulation.store import JournalLine
-from tests.simulation.topics import CONTROL_TOPIC, PARTITIONED, REPLIES_TOPIC
+from tests.simulation.topics import CONTROL_TOPIC, HINT_KEY, PARTITIONED, REPLIES_TOPIC
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FAULTY_SECONDS = 15.0
@@ -115,7 +115,7 @@ class World:
         self.network = Network(self.loop, self.random, self.note)
         self.kafka = Kafka()
         self.store = MemoryStore()
-        self.store.layouts[TYPE] = first_layout(self.shape.partitions, self.shape.logs)
+        self.store.layouts[TYPE] = first_layout(self.shape.partitions, self.shape.logs, HINT_KEY)
         self.read_model = MemoryRows()
         for topic in PARTITIONED:
             self.kafka.create(topic, self.shape.partitions)

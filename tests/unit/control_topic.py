@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ class Stored(NamedTuple):
     key: Any
     value: Any
     headers: Sequence[tuple[str, bytes]]
+    timestamp: int = 0
 
 
 class ControlTopic:
@@ -30,7 +32,7 @@ class ControlTopic:
 
     async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         for key, value, headers in records:
-            self.records.append(Stored(len(self.records), key, value, headers))
+            self.records.append(Stored(len(self.records), key, value, headers, int(time.time() * 1_000)))
         await self.let_read(self._up_to)
         return len(self.records) - 1
 

@@ -41,7 +41,7 @@ class Outbox(Replies):
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         self.replied.extend(json.loads(value) for _, _, value in replies)
 
-    def hint(self, seat: int, nr: int) -> None:
+    def hint(self, seat: int, commit: Commit, previous: Commit | None = None) -> None:
         pass
 
     def to(self, id: str) -> list[str]:

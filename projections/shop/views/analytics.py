@@ -14,6 +14,7 @@ from projections.shop.tables.order_status import by_status
 from projections.shop.views import answers, parameters
 from projections.stores.local.queries import counts, scan_in_turns
 from projections.stores.rows import decode_row
+from streams.access.principal import Role
 from streams.web.operation import describe
 
 _one_at_a_time = asyncio.Lock()
@@ -42,13 +43,22 @@ def add_analytics(side: ReadSide) -> None:
         path={"sku": "The stock code of a product"},
         query=parameters.RecommendationQuery,
         reads=True,
+        role=Role.READER,
+        of=("order",),
     )
     async def recommendations(view: Any, request: Any, sku: str) -> Any:
         asked = read_query(request.query, parameters.RecommendationQuery)
         return await _ask(side, view, request, asked.question(sku))
 
     @side.app.page("/analytics/orders-by-status", name="orders-by-status")
-    @describe("analytics", "How many orders there are of each status", answers.OrdersByStatus, reads=True)
+    @describe(
+        "analytics",
+        "How many orders there are of each status",
+        answers.OrdersByStatus,
+        reads=True,
+        role=Role.READER,
+        of=("order",),
+    )
     async def orders_by_status(view: Any, request: Any) -> Any:
         store = side.local["order"].store
 
@@ -62,7 +72,7 @@ def add_analytics(side: ReadSide) -> None:
 
 def _add_question(side: ReadSide, name: str, summary: str, answer: Any, query: Any) -> None:
     @side.app.page(f"/analytics/{name}", name=name)
-    @describe("analytics", summary, answer, query=query, reads=True)
+    @describe("analytics", summary, answer, query=query, reads=True, role=Role.READER, of=("order",))
     async def asked(view: Any, request: Any) -> Any:
         return await _ask(side, view, request, read_query(request.query, query).question())
 

@@ -19,6 +19,7 @@ from projections.shop.tables.archive import by_user, of_user, order_archive
 from projections.shop.views.answers import ArchiveOfUser
 from projections.shop.views.parameters import Days
 from projections.stores.listings import Cursor, SharedRows, Span
+from streams.access.principal import Role
 from streams.web.health import json_response
 from streams.web.operation import describe
 
@@ -123,6 +124,8 @@ def add_archive(side: ReadSide, rows: SharedRows) -> None:
         ArchiveOfUser,
         query=ArchiveQuery,
         reads=True,
+        role=Role.READER,
+        of=("order",),
     )
     async def users_archive(view: Any, request: Any, id: str) -> Any:
         asked = UsersArchive.of(id, read_query(request.query, ArchiveQuery), datetime.now(UTC).date())

@@ -16,6 +16,7 @@ from projections.shop.views.parameters import Search, UsersOrders
 from projections.views.by_key import add_by_key
 from projections.views.listing import ListOfRows
 from projections.views.lists import add_list
+from streams.access.principal import Role
 from streams.concurrency.fairness import yield_if_due
 from streams.web.operation import describe
 
@@ -36,7 +37,13 @@ def _add_users_orders(side: ReadSide) -> None:
 
     @side.app.page("/users/{id}/orders", name="users-orders")
     @describe(
-        "users", "The orders of a user, oldest first, page by page", answers.OrdersOfUser, query=UsersOrders, reads=True
+        "users",
+        "The orders of a user, oldest first, page by page",
+        answers.OrdersOfUser,
+        query=UsersOrders,
+        reads=True,
+        role=Role.READER,
+        of=("order",),
     )
     async def users_orders(view: Any, request: Any, id: str) -> Any:
         asked = read_query(request.query, UsersOrders)
@@ -57,7 +64,15 @@ def _add_catalogue(side: ReadSide) -> None:
     local = side.sql["product"]
 
     @side.app.page("/products", name="catalogue")
-    @describe("products", "The catalogue: products by words, page by page", answers.Catalogue, query=Search, reads=True)
+    @describe(
+        "products",
+        "The catalogue: products by words, page by page",
+        answers.Catalogue,
+        query=Search,
+        reads=True,
+        role=Role.READER,
+        of=("product",),
+    )
     async def products(view: Any, request: Any) -> Any:
         asked = read_query(request.query, Search)
 

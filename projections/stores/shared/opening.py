@@ -1,16 +1,13 @@
-"""The shared read model that a URL means."""
+"""The shared read model that a URL means. The drivers of the other databases are not imported."""
 
 from __future__ import annotations
 
 from projections.stores.listings import Listings, SharedRows, none_listed
-from projections.stores.shared.cassandra import CassandraRows
 from projections.stores.shared.memory import MemoryDatabase, MemoryRows
-from projections.stores.shared.sql import SqlRows
-from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.cassandra.tables import keyspace_name
-from streams.journal.sql.postgres import PostgresAddress
-from streams.journal.sql.sqlite import SqliteAddress
 from streams.settings import SettingsError
+
+READ_MODEL = "read_model_2"
+"""With the format of what is kept, so that none of another one is read."""
 
 _in_memory: dict[tuple[str, str, str], MemoryDatabase] = {}
 
@@ -18,7 +15,7 @@ _in_memory: dict[tuple[str, str, str], MemoryDatabase] = {}
 def open_rows(
     url: str,
     namespace: str,
-    name: str = "read_model_2",  # with the format of what is kept, so that none of another one is read
+    name: str = READ_MODEL,
     listings: Listings = none_listed,
     setting: str = "READ_MODEL_URL",
 ) -> SharedRows:
@@ -30,13 +27,23 @@ def open_rows(
     """
     match url.partition(":")[0]:
         case "cassandra":
+            from projections.stores.shared.cassandra import CassandraRows
+            from streams.journal.cassandra.address import CassandraAddress
+            from streams.journal.cassandra.tables import keyspace_name
+
             address = CassandraAddress.parse(url, setting)
             return CassandraRows(address, keyspace_name(namespace, address.keyspace, name, setting), listings)
         case "memory":
             return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryDatabase()), listings)
         case "postgresql":
+            from projections.stores.shared.sql import SqlRows
+            from streams.journal.sql.postgres import PostgresAddress
+
             return SqlRows(PostgresAddress.parse(url, namespace, name, setting), listings)
         case "sqlite":
+            from projections.stores.shared.sql import SqlRows
+            from streams.journal.sql.sqlite import SqliteAddress
+
             return SqlRows(SqliteAddress.parse(url, namespace, name, setting), listings)
         case _:
             raise SettingsError(

@@ -29,8 +29,9 @@ from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.rows import batches, commit_of, event_of, event_rows
 from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
+from streams.journal.cassandra.shared_reads import FIRST_EVENTS, SharedReads
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
-from streams.journal.cassandra.tables import ADDED_COLUMNS, COMMITS_PER_BUCKET, TABLES
+from streams.journal.cassandra.tables import COMMITS_PER_BUCKET, TABLES
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_payload
 from streams.journal.identity import of_older_format
 from streams.journal.layout import Layout
@@ -52,6 +53,7 @@ from streams.journal.port import (
 )
 
 _STATEMENTS_IN_FLIGHT = 16
+_FIRST_PAGE = 200
 _IDS_AT_ONCE = 1000
 _FIRST_TOKEN = -(2**63)
 """No partition has this one: Murmur3 tokens begin after it."""
@@ -67,9 +69,11 @@ class CassandraJournal:
         self._address = address
         self._session = CassandraSession(address)
         self._in_flight = asyncio.Semaphore(_STATEMENTS_IN_FLIGHT)
+        self._first_events = SharedReads(self._session, "first_events", alike="snapshot")
+        self._snapshots = SharedReads(self._session, "snapshots", alike="snapshot")
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, TABLES.values(), ADDED_COLUMNS)
+        await make_keyspace(self._address, self._keyspace, TABLES.values())
 
     async def open(self) -> None:
         await self._session.connect()
@@ -99,6 +103,8 @@ class CassandraJournal:
         return Identity(**dict(zip(Identity.__struct_fields__, rows[0], strict=True))) if rows else None
 
     async def claim(self, identity: Identity) -> Identity:
+        if (present := await self.identity()) is not None:  # who may only read asks as well
+            return present
         await self._session.run("claim", *msgspec.structs.astuple(identity))
         claimed = await self.identity()
         if claimed is None:
@@ -218,21 +224,25 @@ class CassandraJournal:
         self, type: str, aggregate_id: str, from_sequence: int = 0, to_sequence: int = LAST_SEQUENCE
     ) -> Sequence[StoredEvent]:
         events: list[StoredEvent] = []
-        # The next snapshot is taken when the events behind one weigh as much as it does: those are read at once.
-        # Where all events are wanted, there may be many, and large ones.
-        size, page = 0, MOST_ROWS if from_sequence else 200
-        place = (from_sequence, -1, -1)
-        while True:
+        size, place = 0, (from_sequence, -1, -1)
+        if (from_sequence, to_sequence) == (0, LAST_SEQUENCE):
+            page, rows = FIRST_EVENTS, await self._first_events.rows(type, aggregate_id)
+        else:
+            # The next snapshot is taken when the events behind one weigh as much as it does: those are read at once.
+            page = MOST_ROWS if from_sequence else _FIRST_PAGE
             rows = await self._session.run("events", type, aggregate_id, *place, to_sequence, page)
+        while True:
             events += [event_of(aggregate_id, row) for row in rows]
             if len(rows) < page:
                 return events
             place = rows[-1][:3]
             size += sum(100 + len(stored.event.data) for stored in events[-page:])
+            # Where all events are wanted, there may be many, and large ones.
             page = next_page(size, len(events))
+            rows = await self._session.run("events", type, aggregate_id, *place, to_sequence, page)
 
     async def snapshot(self, type: str, aggregate_id: str) -> Snapshot | None:
-        rows = await self._session.run("snapshot", type, aggregate_id)
+        rows = await self._snapshots.rows(type, aggregate_id)
         return Snapshot(aggregate_id, *rows[0]) if rows else None
 
     async def save_snapshots(self, type: str, snapshots: Sequence[Snapshot]) -> None:
@@ -277,7 +287,8 @@ class CassandraJournal:
         await self._session.run("remove_snapshot", type, aggregate_id)
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
-        await all_done(self._session.run("save_schema", *item) for item in schemas.items())
+        missing = schemas.keys() - (await self.schemas()).keys()  # who may only read has none to add
+        await all_done(self._session.run("save_schema", name, schemas[name]) for name in missing)
 
     async def schemas(self) -> Mapping[str, str]:
         return dict(await self._session.run("schemas"))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from cassandra import ConsistencyLevel, ProtocolVersion
 from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, DefaultConnection, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import (
     DCAwareRoundRobinPolicy,
     ExponentialReconnectionPolicy,
@@ -24,8 +23,9 @@ from cassandra.query import BatchStatement, BatchType, BoundStatement, tuple_fac
 
 from streams.concurrency.retry import retried
 from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.connection import OnLoop, connection_on
 from streams.journal.cassandra.errors import LoginRefused, translated
-from streams.journal.cassandra.hosts import Hosts, contact_point
+from streams.journal.cassandra.hosts import Hosts, Places
 from streams.journal.port import Unavailable
 from streams.settings import SettingsError
 
@@ -38,65 +38,41 @@ REQUEST_TIMEOUT = 5.0
 DDL_TIMEOUT = 30.0
 
 
-class _Timer:
-    """A timer of the driver that lets go of what it would have called when it is cancelled.
-
-    The driver keeps a request's timer for the whole time-out, whether it has been answered or not. With the timer it
-    would keep the request and all that was written, 5 s of everything, and leave it to the garbage collector.
-    """
-
-    def __init__(self, start: Callable[[float, Callable[[], object]], Any], seconds: float, call: Callable[[], object]):
-        self._call: Callable[[], object] | None = call
-        self._timer: Any = start(seconds, self)
-
-    def __call__(self) -> None:
-        if (call := self._call) is not None:
-            call()
-
-    def cancel(self) -> None:
-        timer, self._call, self._timer = self._timer, None, None
-        if timer is not None:
-            timer.cancel()
-
-
-class _Connection(DefaultConnection):  # type: ignore[misc]
-    @classmethod
-    def create_timer(cls, timeout: float, callback: Callable[[], object]) -> _Timer:
-        return _Timer(super().create_timer, timeout, callback)
-
-
 class CassandraSession:
-    """A connection pool to the cluster. Statements go out on the event loop and answers come back to it."""
+    """A connection pool to the cluster, on the event loop on which it was opened: statements go out and answers come in
+    there, see `connection.py`."""
 
     def __init__(self, address: CassandraAddress) -> None:
         self.address = address
         self._cluster: Any = None
         self._driver: Any = None
         self._prepared: dict[str, Any] = {}
-        self._answers: deque[tuple[asyncio.Future[Sequence[Row]], Sequence[Row], Exception | None]] = deque()
-        self._waking = False
+        self._place: OnLoop | None = None
 
     async def connect(self) -> None:
         """Open the pool. Raises `Unavailable`, and `SettingsError` when login or TLS are refused.
 
         A login is refused also while the nodes that have the users are down, so it is tried a few times.
         """
-        await retried(lambda: asyncio.to_thread(self._connect), LOGIN_PAUSES, LoginRefused)
+        place = self._place = OnLoop.running()
+        await retried(lambda: asyncio.to_thread(self._connect, place), LOGIN_PAUSES, LoginRefused)
 
-    def _connect(self) -> None:
+    def _connect(self, place: OnLoop) -> None:
         if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
             # What fails is raised here, and `Hosts` says which host; the driver would add a trace for each attempt.
             driver.setLevel(logging.CRITICAL)
         address = self.address
+        places = Places(address)
         try:
             cluster = Cluster(
-                [contact_point(host, address.port) for host in address.hosts],
+                places.contact_points(),
                 port=address.port,
-                connection_class=_Connection,
+                endpoint_factory=places,
+                connection_class=connection_on(place),
                 # Spoken by Cassandra 3, 4 and 5. Version 5 only adds checksums, which cost client CPU.
                 protocol_version=ProtocolVersion.V4,
                 auth_provider=PlainTextAuthProvider(address.user, address.password) if address.user else None,
-                ssl_context=address.tls(),
+                ssl_context=address.tls.context(),
                 # Without it a request of 20 KB waits for a delayed acknowledgement: 47 ms instead of 2.
                 sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
                 # The driver's own default waits up to ten minutes and gives a host up after 64 attempts.
@@ -128,7 +104,7 @@ class CassandraSession:
                 text = f"{address.setting}: datacenter={address.datacenter}: the cluster has {names}"
                 raise SettingsError(text) from None
             raise translated(error, address) from None
-        cluster.register_listener(Hosts())
+        cluster.register_listener(Hosts(cluster, places))
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
         self._driver.use_client_timestamp = False
         self._cluster = cluster
@@ -214,31 +190,24 @@ class CassandraSession:
             raise Unavailable(f"Cassandra at {self.address}: not connected")
         return self._driver
 
-    # The next two run in the driver's thread. One wake-up of the loop serves all answers that have come meanwhile.
+    # The driver calls the next two, mostly on the loop; in a thread of its own where it has tried in vain.
 
     def _answered(self, future: asyncio.Future[Sequence[Row]], rows: Sequence[Row] | None) -> None:
-        self._answers.append((future, rows or (), None))
-        self._wake(future.get_loop())
+        self._on_loop(_settle, future, rows or (), None)
 
     def _failed(self, future: asyncio.Future[Sequence[Row]], error: Exception) -> None:
-        self._answers.append((future, (), error))
-        self._wake(future.get_loop())
+        self._on_loop(_settle, future, (), translated(error, self.address))
 
-    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._waking:
-            self._waking = True
-            try:
-                loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:  # the loop is closed: nobody waits there any more, and another one may be next
-                self._waking = False
+    @property
+    def _on_loop(self) -> Callable[..., None]:
+        assert self._place is not None, "it is connected"
+        return self._place.call
 
-    def _deliver(self) -> None:
-        self._waking = False  # first, so that an answer that comes during the loop below is not left lying
-        while self._answers:
-            future, rows, error = self._answers.popleft()
-            if future.done():
-                continue  # cancelled
-            if error is None:
-                future.set_result(rows)
-            else:
-                future.set_exception(translated(error, self.address))
+
+def _settle(future: asyncio.Future[Sequence[Row]], rows: Sequence[Row], error: Exception | None) -> None:
+    if future.done():
+        return  # cancelled
+    if error is None:
+        future.set_result(rows)
+    else:
+        future.set_exception(error)

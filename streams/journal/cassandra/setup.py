@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from streams.concurrency.retry import retried
 from streams.journal.cassandra.address import CassandraAddress
@@ -13,29 +13,18 @@ SETUP_PAUSES = (0.2, 0.4, 0.6, 0.8)
 """Seconds before another attempt: of two that make the same at the same moment either may fail."""
 
 
-async def make_keyspace(
-    address: CassandraAddress, keyspace: str, tables: Iterable[str], columns: Sequence[tuple[str, str, str]] = ()
-) -> None:
-    """Make the keyspace, its tables by these statements, in which `{keyspace}` stands for its name, and columns that
-    older tables lack (table, name, type), where they are missing. Safe to repeat and to race."""
+async def make_keyspace(address: CassandraAddress, keyspace: str, tables: Iterable[str]) -> None:
+    """Make the keyspace, and its tables by these statements, in which `{keyspace}` stands for its name. Safe to repeat
+    and to race."""
     session = CassandraSession(address)
 
     async def make() -> None:
         await session.define(create_keyspace(keyspace, address.datacenter, address.replication))
         for statement in tables:
             await session.define(statement.format(keyspace=keyspace))
-        for table, name, type in columns:
-            # Not `ADD IF NOT EXISTS`, which Cassandra knows since 4.1 only.
-            if name not in await _columns(session, keyspace, table):
-                await session.define(f"ALTER TABLE {keyspace}.{table} ADD {name} {type}")
 
     await session.connect()
     try:
         await retried(make, SETUP_PAUSES, Exception)
     finally:
         await session.close()
-
-
-async def _columns(session: CassandraSession, keyspace: str, table: str) -> set[str]:
-    query = "SELECT column_name FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s"
-    return {name for (name,) in await session.execute(query, (keyspace, table))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.journal.cassandra.rows import COMMIT_COLUMNS, EVENT_COLUMNS
+from streams.journal.cassandra.shared_reads import FIRST_EVENTS
 from streams.journal.port import Identity
 
 _IDENTITY = ", ".join(Identity.__struct_fields__)
@@ -21,6 +22,9 @@ STATEMENTS = {
     "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "events": f"SELECT {EVENT_COLUMNS} FROM {{k}}.events"
     " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?",
+    "first_events": f"SELECT id, {EVENT_COLUMNS} FROM {{k}}.events WHERE type = ? AND id IN ?"
+    f" PER PARTITION LIMIT {FIRST_EVENTS}",
+    "snapshots": "SELECT id, sequence, nr, version, state FROM {k}.snapshots WHERE type = ? AND id IN ?",
     "snapshot": "SELECT sequence, nr, version, state FROM {k}.snapshots WHERE type = ? AND id = ?",
     "save_snapshot": "INSERT INTO {k}.snapshots (type, id, sequence, nr, version, state) VALUES (?, ?, ?, ?, ?, ?)",
     "event_ids": "SELECT DISTINCT type, id, token(type, id) FROM {k}.events WHERE token(type, id) > ? LIMIT ?",

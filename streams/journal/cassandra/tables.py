@@ -7,7 +7,7 @@ nothing and nothing expires, so there are no tombstones, and repair and compacti
 
 from __future__ import annotations
 
-from streams.store_url import database_name
+from streams.security.store_url import database_name
 
 COMMITS_PER_BUCKET = 1000
 """Rows of a partition of `commits`: at 100 KB each they are 100 MB, which is as large as a partition should be."""
@@ -91,9 +91,6 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
             idx int
         ) WITH comment = 'How far the events of a log were published, in case the topic does not say it.'""",
 }
-
-ADDED_COLUMNS = (("events", "command", "text"),)
-"""Table, name and type of the columns that tables of an older version lack."""
 
 
 def keyspace_name(namespace: str, keyspace: str, context: str, setting: str = "JOURNAL_URL") -> str:

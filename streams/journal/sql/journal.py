@@ -155,6 +155,8 @@ class SqlJournal:
         return Identity(**rows[0]._mapping) if rows else None
 
     async def claim(self, identity: Identity) -> Identity:
+        if (present := await self.identity()) is not None:  # who may only read asks as well
+            return present
         row = {"one": 1, **msgspec.structs.asdict(identity)}
 
         async def claim(connection: AsyncConnection) -> Identity:
@@ -269,7 +271,8 @@ class SqlJournal:
         await self._each(_REMOVE_SNAPSHOT, [{"_type": type, "_id": aggregate_id}])
 
     async def save_schemas(self, schemas: Mapping[str, str]) -> None:
-        rows = [{"fingerprint": fingerprint, "avsc": schema} for fingerprint, schema in sorted(schemas.items())]
+        missing = schemas.keys() - (await self.schemas()).keys()  # who may only read has none to add
+        rows = [{"fingerprint": fingerprint, "avsc": schemas[fingerprint]} for fingerprint in sorted(missing)]
         await self._each(self._upserts[SCHEMAS], rows)
 
     async def schemas(self) -> Mapping[str, str]:

@@ -8,17 +8,19 @@ from typing import Any
 from urllib.parse import unquote
 
 import asyncpg
-from sqlalchemy import JSON, URL, BindParameter, Table, TableValuedAlias, cast, func
+from sqlalchemy import JSON, BindParameter, Table, TableValuedAlias, cast, func
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
-from streams.journal.port import JournalIncomplete, JournalMissing, Unavailable
+from streams.journal.port import JournalIncomplete, JournalMissing, NotPermitted, Unavailable
+from streams.journal.sql.postgres_servers import Servers
 from streams.journal.sql.session import Engines
+from streams.security.handshakes import CUT, refusal
+from streams.security.store_url import StoreUrl, database_name, split_store_url
 from streams.settings import SettingsError
-from streams.store_url import CUT, StoreUrl, database_name, split_store_url
 from streams.text import with_type
 
 REQUEST_TIMEOUT = 2.0
@@ -38,12 +40,12 @@ SERVER_SETTINGS = {
 }
 
 _NO_COLUMN = "42703"
+_NO_RIGHT = "42501"
 _MISSING = ("42P01", "3F000", _NO_COLUMN)  # table, schema, column
 _NO_ANSWER = (
     "08",  # connection
     "25",  # among others: read-only after a failover, idle in a transaction for too long
     "40",  # rolled back: deadlock, serialization
-    "42501",  # a right is missing: an operator can repair it; until then hold, as with any other outage
     "53",  # disk, memory or connections are used up
     "55",  # locked
     "57",  # cancelled, shutting down, starting up
@@ -60,42 +62,38 @@ class PostgresAddress(StoreUrl):
 
     @classmethod
     def parse(cls, url: str, namespace: str, context: str, setting: str = "JOURNAL_URL") -> PostgresAddress:
-        """From `postgresql://[user[:password]@]host[:port]/database[?ssl=..]`. Raises `SettingsError`."""
+        """From `postgresql://[user[:password]@]host[:port][,host[:port]]/database[?ssl=..]`. Raises
+        `SettingsError`."""
         server, path, _ = split_store_url(url, setting, 5432)
         database = unquote(path)
-        if (
-            len(server["hosts"]) != 1
-            or not all(server["hosts"])
-            or not server["port"]
-            or not database
-            or "/" in database
-        ):
-            raise SettingsError(f"{setting}: use postgresql://[user[:password]@]host[:port]/database[?ssl=true]")
+        if not all(server["hosts"]) or not all(server["ports"]) or not database or "/" in database:
+            raise SettingsError(
+                f"{setting}: use postgresql://[user[:password]@]host[:port][,host[:port]]/database[?ssl=true]"
+            )
         return cls(**server, database=database, schema=schema_name(namespace, database, context, setting))
 
     def __str__(self) -> str:
-        return f"PostgreSQL at {self.hosts[0]}:{self.port}"
+        places = (f"{host}:{port}" for host, port in zip(self.hosts, self.ports, strict=True))
+        return f"PostgreSQL at {','.join(places)}"
 
     @property
     def setup_lock(self) -> str:
         return f"SELECT pg_advisory_xact_lock(hashtext('{self.schema}'))"
 
     def engines(self, create: bool) -> Engines:
+        servers = Servers(
+            zip(self.hosts, self.ports, strict=True),
+            user=self.user or None,
+            password=self.password or None,
+            database=self.database,
+            timeout=REQUEST_TIMEOUT,
+            command_timeout=REQUEST_TIMEOUT,
+            server_settings={**SERVER_SETTINGS, "application_name": self.schema},
+            ssl=self.tls.context() or False,
+        )
         engine = create_async_engine(
-            URL.create(
-                "postgresql+asyncpg",
-                self.user or None,
-                self.password or None,
-                self.hosts[0],
-                self.port,
-                self.database,
-            ),
-            connect_args={
-                "timeout": REQUEST_TIMEOUT,
-                "command_timeout": REQUEST_TIMEOUT,
-                "server_settings": {**SERVER_SETTINGS, "application_name": self.schema},
-                "ssl": self.tls() or False,
-            },
+            "postgresql+asyncpg://",
+            async_creator=servers.connect,
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=POOL_SECONDS,
@@ -119,14 +117,19 @@ class PostgresAddress(StoreUrl):
         reason: Any = error.orig if isinstance(error, DBAPIError) else error
         state = getattr(reason, "sqlstate", None) or ""
         if state.startswith("28"):
-            refusal = "refuses this user and password" if state == "28P01" else f"refuses: {_text(reason)}"
-            return SettingsError(f"{self.setting}: {self} {refusal}")
+            text = "refuses this user and password" if state == "28P01" else f"refuses: {_text(reason)}"
+            return SettingsError(f"{self.setting}: {self} {text}")
         if state == "3D000":
             return SettingsError(f"{self.setting}: {self} has no database {self.database}: make it with `createdb`")
         if isinstance(reason, CUT):
             return Unavailable(f"{self}: {_text(reason)}")
-        if isinstance(reason, ssl.SSLError) or "rejected SSL upgrade" in str(reason):
-            return SettingsError(f"{self.setting}: no TLS with {self}: {getattr(reason, 'reason', None) or reason}")
+        if isinstance(reason, ssl.SSLError):
+            return SettingsError(f"{self.setting}: no TLS with {self}: {refusal(reason)}")
+        if "rejected SSL upgrade" in str(reason):
+            return SettingsError(f"{self.setting}: no TLS with {self}: {reason}")
+        if state == _NO_RIGHT:
+            todo = "an administrator is to run `faust -A <app> setup`, and what `faust -A <app> grants` prints"
+            return NotPermitted(f"{self.setting}: {self}: {_text(reason)}: {todo}")
         if state in _MISSING:
             missing = JournalIncomplete if state == _NO_COLUMN else JournalMissing
             return missing(f"{self}: {_text(reason)}: run `faust -A <app> setup`")

@@ -24,7 +24,7 @@ from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message, command_headers
 from streams.journal.layout import LogSpan
-from streams.journal.port import log_name
+from streams.journal.port import Commit, log_name
 from streams.ownership.replies import Replies
 from tests.bench.flat.plots import Line, Panel, plot
 from tests.bench.flat.site import Asked, Site
@@ -52,7 +52,7 @@ class Unheard(Replies):
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         pass
 
-    def hint(self, partition: int, nr: int) -> None:
+    def hint(self, seat: int, commit: Commit, previous: Commit | None = None) -> None:
         pass
 
 

@@ -29,20 +29,24 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
-streams.text streams.moments streams.limits streams.slices
+streams.text streams.moments streams.limits streams.slices streams.secret
+streams.security.access
 streams.settings
-streams.store_url
+streams.security
 streams.concurrency
+streams.access
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
-streams.kafka streams.registry streams.membership
+streams.kafka streams.registry
+streams.membership
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.ownership streams.verification
 streams.processes
 streams.runtime
 streams.web
 streams.cli
+streams.permissions
 streams.served_type
 streams.app
 streams.timers
@@ -258,12 +262,35 @@ def test_an_app_knows_no_address(app: Path) -> None:
         assert [] == [text for text in texts if isinstance(text, str) and "://" in text]
 
 
+CLIENTS = re.compile(r"AIOKafka(Client|Producer|Consumer|AdminClient)|create_conn")
+TOOLS = [path.relative_to(ROOT) for folder in ("servers", "examples") for path in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("file", [*FILES, *TOOLS], ids=str)
+def test_one_place_makes_clients_of_kafka(file: Path) -> None:
+    """How brokers are spoken to is known there alone; and below each consumer is the net of `streams.kafka.records`."""
+    made = [
+        node.lineno
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Call)
+        and CLIENTS.fullmatch(getattr(node.func, "id", None) or getattr(node.func, "attr", ""))
+    ]
+    assert file.as_posix() == "streams/kafka/clients.py" or not made
+    assert file.name == "records.py" or "aiokafka.AIOKafkaConsumer" not in imports(file)
+
+
 def test_settings_name_servers_only() -> None:
     """The addresses that a worker is given are those of Kafka, of databases and of the schema registry, which none of
     the services is."""
     addresses = {name for name in Settings.__dataclass_fields__ if re.search("url|address|host|broker|server", name)}
     addresses -= {"http_allowed_hosts"}  # by which others call this worker: it asks nobody there
-    assert {"kafka_brokers", "journal_url", "read_model_url", "schema_registry_url"} == addresses
+    assert {
+        "kafka_brokers",
+        "journal_url",
+        "read_model_url",
+        "schema_registry_url",
+        "kafka_oauth_token_url",
+    } == addresses
     defaults = (str(field.default) for field in Settings.__dataclass_fields__.values())
     assert {"kafka://127.0.0.1:9092", "cassandra://127.0.0.1:9042/sourced"} == {
         text for text in defaults if "://" in text

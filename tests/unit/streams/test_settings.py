@@ -185,3 +185,28 @@ async def test_a_password_in_an_option_is_not_shown() -> None:
         await ask("http://me:secret@127.0.0.1:1", "/lag", "is it up?")
     assert "http://127.0.0.1:1/lag: " in str(stopped.value)
     assert "secret" not in str(stopped.value)
+
+
+# -- secrets --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["JOURNAL_URL", "READ_MODEL_URL", "SCHEMA_REGISTRY_URL"])
+def test_a_url_in_a_file(name: str, tmp_path: Path) -> None:
+    """With a password that is in no environment, and in nothing that shows the settings."""
+    file = tmp_path / "url"
+    file.write_text("cassandra://me:canary@db/shop\n")
+    found = read(**{f"{name}_FILE": str(file)})
+    assert "cassandra://me:canary@db/shop" == getattr(found, name.lower())
+    assert "canary" not in f"{found} {found!r}"
+    assert "both" in refused(**{f"{name}_FILE": str(file), name: "cassandra://db/shop"})
+    file.write_text(" \n")
+    assert "it is empty" in refused(**{f"{name}_FILE": str(file)})
+    assert "No such file" in refused(**{f"{name}_FILE": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize("text", ["a b", "a,,b", "a/b", "x" * 250])
+def test_reply_topics(text: str) -> None:
+    """Only what can be the beginning of a topic."""
+    assert "beginnings of topics" in refused(REPLY_TOPICS=text)
+    assert ("shop.", "crm-") == read(REPLY_TOPICS="shop., crm-").reply_prefixes
+    assert () == read().reply_prefixes

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
 
 from projections.applying import topic_reader
 from projections.applying.topic_reader import KafkaTopicReader, ReadingFailed
@@ -26,6 +28,7 @@ class Driver:
     def __init__(self, **options: object) -> None:
         self.found: asyncio.Queue[Mapping[TopicPartition, Sequence[Record]] | Exception] = asyncio.Queue()
         self.stopped = False
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=0)
         self.at = 0
         self.asked: list[list[TopicPartition]] = []
         self.made.append(self)
@@ -56,10 +59,9 @@ class Driver:
 
 
 @pytest.fixture
-async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaTopicReader]:
+async def kafka() -> AsyncIterator[KafkaTopicReader]:
     Driver.made.clear()
-    monkeypatch.setattr(topic_reader, "AIOKafkaConsumer", Driver)
-    kafka = KafkaTopicReader([])
+    kafka = KafkaTopicReader(SimpleNamespace(consumer=Driver))  # type: ignore[arg-type]
     await kafka.share("events", [0, 1])
     yield kafka
     await kafka.share("events", [])
@@ -140,3 +142,26 @@ async def test_many_partitions_ask_where_they_end(kafka: KafkaTopicReader) -> No
     late = [asyncio.create_task(reading.end()) for reading in (zero, one)]
     assert [20, 30, 31] == await asyncio.gather(early, *late)
     assert [[TopicPartition("events", 0), TopicPartition("events", 1)]] * 3 == driver.asked
+
+
+async def test_a_topic_without_news(kafka: KafkaTopicReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker keeps requests for long when nothing has come for a while, until something does or is asked for."""
+    monkeypatch.setattr(topic_reader, "CALM_SECONDS", 0.0)
+    driver, reading = Driver.made[0], await kafka.open("events", 0)
+
+    async def waits(ms: int) -> bool:
+        async with asyncio.timeout(1):
+            while driver._fetcher._fetch_max_wait_ms != ms:
+                await asyncio.sleep(0.001)
+        return True
+
+    assert await waits(topic_reader.FETCH_WAIT_MS)
+    driver.found.put_nowait({})
+    assert await waits(topic_reader.IDLE_WAIT_MS)
+    driver.found.put_nowait({TopicPartition("events", 0): [Record(0)]})
+    assert await waits(topic_reader.FETCH_WAIT_MS)
+    driver.found.put_nowait({})
+    assert await waits(topic_reader.IDLE_WAIT_MS)
+    await reading.seek(7)
+    assert await waits(topic_reader.FETCH_WAIT_MS)
+    assert "_fetch_max_wait_ms" in Fetcher._get_actions_per_node.__code__.co_names, "it is read for each request"

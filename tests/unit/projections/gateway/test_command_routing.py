@@ -67,6 +67,7 @@ class Worker:
         self.placed: dict[str, dict[str, list[int]]] = {}
         self.settings = Settings(partitions=PARTITIONS)
         app: Any = SimpleNamespace(
+            access=None,
             conf=SimpleNamespace(canonical_url="", datadir=folder),
             settings=self.settings,
             router=SimpleNamespace(tables_metadata=lambda: self.placed),

@@ -34,6 +34,14 @@ class Kafka:
         return asyncio.get_running_loop().create_future()
 
 
+class Request(dict[Any, Any]):
+    """What a handler sees of one: its attributes, and what is noted on it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        vars(self).update(attributes)
+
+
 def request(body: Any, order: str = "7") -> Any:
     """A command with the id `c-1`."""
     content = asyncio.StreamReader()
@@ -41,7 +49,7 @@ def request(body: Any, order: str = "7") -> Any:
     content.feed_eof()
     headers = CIMultiDict({"Content-Type": "application/json", "Idempotency-Key": "c-1", "Prefer": "wait=60"})
     path = URL(f"/orders/{order}/commands")
-    return SimpleNamespace(headers=headers, content=content, content_length=None, rel_url=path)
+    return Request(headers=headers, content=content, content_length=None, rel_url=path)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +59,7 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     """Of two commands with one id that come in the same moment one is sent, and the other is told what the id is of;
     the same command again is no other."""
     kafka = Kafka()
-    app = SimpleNamespace(settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
+    app = SimpleNamespace(access=None, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
     side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=None)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
@@ -110,7 +118,6 @@ async def after(milliseconds: int | None) -> None:
         (Moment(None, None), 0.3, HttpProblem),
         (Moment(10, 300, fails=True), 3_600, HttpProblem),
     ],
-    ids=repr,
 )
 async def test_how_long_it_waits(
     moment: Moment, seconds: float, expected: Any, monkeypatch: pytest.MonkeyPatch

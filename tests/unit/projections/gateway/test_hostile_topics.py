@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from streams.cli import kafka
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.batches import unreadable_record
 from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 REPLY = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
@@ -55,7 +55,14 @@ async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     """Whatever stands on the topic of replies, who waits for a reply behind it gets it."""
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
     commands.open("topic-1")
-    replies = GatewayReplies(KafkaClient([], 4), commands, waiters, servers=[], topic="gateway-replies", partitions=4)
+    replies = GatewayReplies(
+        KafkaClient(KafkaClients([]), 4),
+        commands,
+        waiters,
+        clients=KafkaClients([]),
+        topic="gateway-replies",
+        partitions=4,
+    )
     with waiters.waiting_for(SENT) as waiting:
         replies._keep([*(record(offset, value) for offset, value in enumerate(VALUES)), UNREADABLE], {0: 50})
         assert not waiting.done()
@@ -65,7 +72,7 @@ async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
 
 async def test_orders_behind_a_foreign_record() -> None:
     """Whatever stands on the topic of orders, those behind it count, and one who waits for its offset goes on."""
-    control = Control("projections-control", SimpleNamespace(), KafkaClient([], 1))  # type: ignore[arg-type]
+    control = Control("projections-control", SimpleNamespace(), KafkaClient(KafkaClients([]), 1))  # type: ignore[arg-type]
     records = [record(offset, value) for offset, value in enumerate(VALUES)]
     records += [record(50, b"{}", None), record(51, b"{}", b"\xff"), record(52, b"{}", b"paused/" + DEEP)]
     await control._take([*records, UNREADABLE, record(99, msgspec.json.encode({"reason": "because"}))])
@@ -82,12 +89,3 @@ async def test_the_command_line_waits_for_its_reply() -> None:
 
     consumer: Any = read()
     assert "accepted" == (await kafka._reply(consumer, "c1"))[0].status
-
-
-@pytest.mark.parametrize("folder", ["streams", "projections"])
-def test_every_consumer_has_the_net(folder: str) -> None:
-    """Whoever makes a consumer takes it from `streams.kafka.records`, which puts the net below it."""
-    for file in sorted(Path(folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "aiokafka" and file.name != "records.py":
-                assert "AIOKafkaConsumer" not in {alias.name for alias in node.names}, file

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
 from projections.publishing.heads import APART_SECONDS, Heads
-from streams.journal.layout import first_layout
+from streams.journal.layout import Layout, first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, SliceHead, Unavailable
 from tests.layouts import Known
@@ -99,6 +100,30 @@ async def test_who_looks_all_the_time_waits() -> None:
     began = loop.time()
     await found.of()
     assert loop.time() - began < 0.09
+
+
+@dataclass
+class Growing(Known):
+    """There is a newer one, of which nobody knows."""
+
+    newest: Layout
+
+    async def look(self) -> Layout:
+        self.layout = self.newest
+        return self.layout
+
+
+async def test_logs_that_have_ended() -> None:
+    """Whoever wants to know how they ended asks again: they are not remembered for ever."""
+    journal, first = Journal(), first_layout(4, 2)
+    known = Growing(first, first)
+    found = Heads({"box": journal}, {"box": known}, apart=0.0)
+    for number in range(2):
+        await found.of()
+        await journal.append(Commit(f"box@{number}", 1, 1, "o", "t", {}, 0, NOW, is_seal=True))
+        known.newest = known.layout.split(number, [(number, [number]), (number + 2, [number + 2])]).seal(number, 1)
+        assert (await found.of({f"box@{number}"}))[f"box@{number}"] is not None
+    assert {"box@1", "box@2", "box@3"} == found._latest.keys() == found._began.keys()
 
 
 async def test_a_journal_that_was_down() -> None:

@@ -47,7 +47,7 @@ class Topic:
         return self.partitions[0]
 
     async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
-        return {topic: TopicMetadata("id", 8, frozenset(self.without_leader)) for topic in topics}
+        return {topic: TopicMetadata("id", 8, without_leader=frozenset(self.without_leader)) for topic in topics}
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
         records = self.partitions[partition]

@@ -12,11 +12,14 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from projections.applying import control
 from projections.applying.control import Control
-from projections.http.forwarding import HOP, SEEN
+from projections.http.bodies import read_bytes
+from projections.http.forwarding import DIGEST, HOP, SEEN, digest_of
 from projections.http.problems import problems
 from projections.routing import signature
-from projections.routing.signature import SIGNATURE, HopSignature
+from projections.routing.signature import SIGNATURE, USER, HopSignature
+from streams.access.principal import Identified, Principal, asked_by, current_principal
 from tests.unit.control_topic import ControlTopic, following
 
 ASKED = {HOP: "orders=orders-1", SEEN: "7"}
@@ -40,11 +43,14 @@ class Server:
         self.http = aiohttp.ClientSession()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        return web.Response(text="worker" if HOP in request.headers else "client")
+        if request.method == "POST":
+            await read_bytes(request, 1_000)
+        who = current_principal()
+        return web.Response(text=("worker" if HOP in request.headers else "client") + (f" of {who}" if who else ""))
 
-    async def ask(self, path: str, headers: Any = (), method: str = "GET") -> str:
-        """Who it takes us for; the status where it refuses."""
-        async with self.http.request(method, self.url + path, headers=dict(headers)) as response:
+    async def ask(self, path: str, headers: Any = (), method: str = "GET", body: bytes = b"") -> str:
+        """Who it takes us for, and for whom we ask; the status where it refuses."""
+        async with self.http.request(method, self.url + path, headers=dict(headers), data=body or None) as response:
             if response.status == 200:
                 return await response.text()
             assert "application/problem+json" == response.content_type
@@ -74,6 +80,40 @@ async def test_clients(server: Server) -> None:
     assert "client" == await server.ask("/orders/a")
     signed = server.signature.signed("GET", server.url + "/orders/a", ASKED)
     assert "client" == await server.ask("/orders/a", {SIGNATURE: signed[SIGNATURE]})
+
+
+async def test_bodies(server: Server) -> None:
+    """A body is signed, too: another one is refused, and so is one that is not signed."""
+    path, url = "/orders/a/commands", server.url + "/orders/a/commands"
+    signed = server.signature.signed("POST", url, ASKED, b"good")
+    assert "worker" == await server.ask(path, signed, "POST", b"good")
+    for body in (b"evil", b"goo", b"goodgood", b""):
+        assert "403" == await server.ask(path, signed, "POST", body), body
+    evil = digest_of(b"evil")
+    assert "403" == await server.ask(path, {**signed, DIGEST: evil}, "POST", b"evil")
+    without = {name: value for name, value in signed.items() if name != DIGEST}
+    assert "403" == await server.ask(path, without, "POST", b"good")
+    assert "403" == await server.ask(path, server.signature.signed("GET", url, ASKED), "POST", b"good")
+
+
+async def test_users(server: Server) -> None:
+    """A worker says for whom it asks, and nobody else can; inside, that is so for the task alone."""
+    url, alice = server.url + "/orders/a", Identified(Principal("oidc", "alice ü\n", ("staff",)), 2_000_000_000.0)
+    with asked_by(alice):
+        signed = server.signature.signed("GET", url, ASKED)
+    assert current_principal() is None
+    assert f"worker of {alice.principal}" == await server.ask("/orders/a", signed)
+    other = server.signature.signed("GET", url, ASKED)
+    assert USER not in other
+    assert "worker" == await server.ask("/orders/a", other)
+    for headers in (
+        {**other, USER: signed[USER]},
+        {name: value for name, value in signed.items() if name != USER},
+        {USER: signed[USER]},
+        {**signed, USER: signed[USER][:-4]},
+        {**signed, USER: "ß"},
+    ):
+        assert "403" == await server.ask("/orders/a", headers), headers
 
 
 async def test_forged(server: Server) -> None:
@@ -165,6 +205,32 @@ def believes(asker: Control, asked: Control) -> bool:
     """Whether one worker believes another to be one."""
     signed = HopSignature(lambda: asker.secrets).signed("GET", "http://a:1/orders", ASKED)
     return HopSignature(lambda: asked.secrets).holds("GET", "/orders", signed)
+
+
+async def test_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is renewed when it is old, and no worker is refused meanwhile: each signs with the one before until the
+    others have read the new one."""
+    topic = ControlTopic()
+    async with following(topic) as one, following(topic) as two:
+        await one.share_secret()
+        await one.renew_secret()
+        assert 1 == len(topic.records)
+        monkeypatch.setattr(control, "RENEW_SECONDS", 0.0)
+        [first] = one.secrets
+        await topic.let_read(1)
+        renewing = asyncio.create_task(one.renew_secret())
+        await asyncio.sleep(0)
+        assert believes(one, two)
+        assert believes(two, one)
+        await topic.let_read()
+        await renewing
+        assert (first, 2) == (one.secrets[0], len(one.secrets))
+        await two.wait_for(1)
+        monkeypatch.setattr(control, "KNOWN_SECONDS", 0.0)
+        assert first == one.secrets[1]
+        assert believes(one, two)
+        await one.renew_secret()
+        assert first not in one.secrets
 
 
 async def test_what_is_no_secret() -> None:

@@ -149,12 +149,12 @@ async def test_nobody_else(two: Two) -> None:
 async def test_strangers_among_workers(two: Two) -> None:
     """Of a worker that does not know the secret yet nothing is taken: 503, and no address in the answer."""
     one, other, http = two
-    one.control.secrets = (b"another",)
+    one.control._secrets = (b"another",)
     async with http.get(f"{one.url}/orders") as response:
         told = await response.json()
         assert (503, "Not now") == (response.status, told["title"])
         assert "127.0.0.1" not in told["detail"]
-    one.control.secrets = (b"newest", *other.control.secrets)
-    other.control.secrets = (b"newest",)
+    one.control._secrets, one.control._secret_read = (b"newest", *other.control.secrets), float("-inf")
+    other.control._secrets = (b"newest",)
     async with http.get(f"{one.url}/orders") as response:
         assert 200 == response.status

@@ -19,10 +19,12 @@ from projections.http.problems import NotNow, problems
 from projections.streaming import event_streams, sse
 from projections.streaming.event_streams import EventStreams
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_frames
+from streams.access.principal import Identified, Principal, asked_by
 from tests.e2e.client import eventually
 
 STALLED = 0.4
 MOST = 3
+OF_ONE = 2
 BLOCK = Frame("row", "order-0:1:0", b'"%s"' % (b"x" * 50_000)).encode()
 
 Work = Callable[[EventStream], Awaitable[None]]
@@ -39,6 +41,7 @@ class Doors:
     """What streams ask of them."""
 
     others = 2
+    tls = None
 
     def hop(self, tables: Tables) -> dict[str, str]:
         return hop(tables)
@@ -53,7 +56,7 @@ class Doors:
 
 def event_streams_of(most: int, seconds: float) -> EventStreams:
     doors: Any = Doors()
-    return EventStreams(doors, most, seconds)
+    return EventStreams(doors, most, seconds, most_of_one=OF_ONE)
 
 
 class Server:
@@ -76,8 +79,10 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}/"
 
     async def _handle(self, request: web.Request) -> Any:
+        name, until = request.headers.get("User", ""), float(request.headers.get("Until", "inf"))
         try:
-            return await self.streams.serve(View(), request, self.work)
+            with asked_by(Identified(Principal("oidc", name), until) if name else None):
+                return await self.streams.serve(View(), request, self.work)
         finally:
             self.handled += 1
 
@@ -160,6 +165,27 @@ async def test_who_is_gone_makes_room(server: Server, http: aiohttp.ClientSessio
     for response in responses:
         response.close()
     assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_one_user_does_not_take_all(server: Server, http: aiohttp.ClientSession) -> None:
+    """Of one user there are so many streams, of another as many; a worker that asks for one does not count."""
+    alice, bob = {"User": "alice"}, {"User": "bob"}
+    responses = [await http.get(server.url, headers=alice) for _ in range(OF_ONE)]
+    async with http.get(server.url, headers=alice) as refused:
+        assert (429, True) == (refused.status, "Retry-After" in refused.headers)
+    for headers in ({**alice, HOP: "1"}, bob):
+        async with http.get(server.url, headers=headers) as response:
+            assert 200 == response.status, headers
+    for response in responses:
+        response.close()
+
+
+async def test_a_stream_ends_with_what_says_who_its_client_is(server: Server, http: aiohttp.ClientSession) -> None:
+    """A token that has expired keeps no stream open."""
+    async with http.get(server.url, headers={"User": "alice", "Until": str(time.time() + 0.3)}) as response:
+        assert 200 == response.status
+        async with asyncio.timeout(5):
+            await response.content.read()
 
 
 async def test_streams_of_workers_are_bounded(server: Server, http: aiohttp.ClientSession) -> None:

@@ -1,4 +1,4 @@
-"""What `logs split | merge | spread` would do: how the slices are shared out, and at whose seats."""
+"""What `logs split | merge | spread | cancel` would do: how the slices are shared out, and at whose seats."""
 
 from __future__ import annotations
 
@@ -68,6 +68,9 @@ def test_nothing_to_do() -> None:
 @pytest.mark.parametrize(
     ("action", "numbers", "error", "why"),
     [
+        ("cancel", [], LayoutError, "nothing is planned"),
+        ("cancel", [0], CliError, "cancel takes no number"),
+        ("merge", [9, 0], LayoutError, "no log 9"),
         ("split", [5], LayoutError, "no open log 5"),
         ("split", [], CliError, "split takes the number of one log"),
         ("merge", [0], CliError, "merge takes the numbers of two logs or more"),
@@ -88,3 +91,19 @@ def test_while_another_change_is_under_way() -> None:
     layout = first_layout(8, 2).merge([0, 1], 0)
     with pytest.raises(LayoutError, match="another change is under way"):
         planned("spread", layout, [4], WORKERS)
+
+
+def test_take_back() -> None:
+    """Of what is planned nothing is left."""
+    layout = first_layout(8, 2)
+    [(line, after)] = planned("cancel", layout.merge([0, 1], 0), [], WORKERS)
+    assert "take back log 2 (slices 0-7)" == line
+    assert layout.logs == after.logs
+    assert [2, 2, 4] == shares(changed("spread", 3, layout=after))
+
+
+def test_take_back_what_is_half_done() -> None:
+    """The log that is sealed goes on under another number, and the line says so."""
+    [(line, after)] = planned("cancel", first_layout(8, 2).merge([0, 1], 0).seal(1, 7), [], WORKERS)
+    assert "take back log 2 (slices 0-7); log 3 goes on from 1, which is sealed" == line
+    assert [0, 3] == [log.number for log in after.open]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import gc
 import time
+from typing import Any
 
 import pytest
 from msgspec import json
 
 from streams.deciding import cache as cache_module
-from streams.deciding.cache import Aggregate, Budget, Cache
+from streams.deciding.cache import MEASURE_BYTES, STATE_FACTOR, Aggregate, Budget, Cache
 from streams.deciding.messages import Message
 from streams.deciding.quarantine import PARKED, QUARANTINED, QuarantineReason, pack
 from streams.journal.port import RecordedEvent
 from streams.settings import Settings, SettingsError
-from tests.unit.moments import NOW, moment
+from tests.unit.moments import NOW, State, moment
+
+NOTHING = moment.initial
 
 
-def aggregate(size: int = 0, nr: int = 1, types: tuple[str, ...] = ("Told",)) -> Aggregate:
-    made = Aggregate(moment.initial)
+def aggregate(size: int = 0, nr: int = 1, types: tuple[str, ...] = ("Told",), state: State = NOTHING) -> Aggregate:
+    """One that events of `size` bytes each have made what `state` says."""
+    made = Aggregate(state)
     rows = [RecordedEvent("1", index, type, bytes(size), f"c{nr}") for index, type in enumerate(types, 1)]
     made.remember(rows, nr, 1_000)
     return made
@@ -28,7 +32,7 @@ def test_large_states_weigh_what_they_are() -> None:
     """Ten aggregates of 1 MB do not stay in a cache of 5 MB, however few they are."""
     cache = Cache(5_000_000)
     for number in range(10):
-        cache.put(str(number), aggregate(size=1_000_000))
+        cache.put(str(number), aggregate(size=1_000_000, state=State(told=("x" * 1_000_000,))))
         cache.shrink(1)
     assert cache.weight <= 5_000_000
     assert 1 == len(cache)
@@ -38,7 +42,7 @@ def test_large_states_weigh_what_they_are() -> None:
 def test_what_it_weighs_is_given_back() -> None:
     """An aggregate that changes while it is in the cache, as by its snapshot, leaves nothing behind when it goes."""
     cache = Cache(10**9)
-    held = aggregate(size=100_000)
+    held = aggregate(size=3_000)
     cache.put("1", held)
     held.capture("1", moment).encode()
     assert held.weight < cache.weight
@@ -52,6 +56,37 @@ def test_a_snapshot_says_what_a_state_weighs() -> None:
     before = held.weight
     held.capture("1", moment).encode()
     assert held.weight < 5_000 < before
+
+
+def test_a_state_of_many_events_weighs_what_it_is() -> None:
+    """Orders whose lines are merged do not fill the cache with what is in the journal alone, long before a snapshot."""
+    cache = Cache(10**9)
+    held = Aggregate(State(told=("x" * 50,)))
+    for number in range(1, 100):
+        held.remember([RecordedEvent("1", number, "Told", bytes(1_000), f"c{number}")], number, 1)
+        cache.put("1", held)
+        assert held.weight < 5_000 + STATE_FACTOR * 2 * MEASURE_BYTES
+        cache.take("1")
+
+
+def test_a_large_state_is_measured_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its events are as large as itself again: to measure costs as much as the state has bytes."""
+    measured: list[Any] = []
+    monkeypatch.setattr(cache_module, "size_of", lambda state: measured.append(state) or 100_000)
+    held = Aggregate(NOTHING)
+    for number in range(1, 301):
+        held.remember([RecordedEvent("1", number, "Told", bytes(900), f"c{number}")], number, 1)
+        held.measure()
+    assert 3 == len(measured)
+
+
+def test_a_state_that_cannot_be_measured_weighs_as_its_events() -> None:
+    """Too much rather than too little: such a state is what no snapshot can hold."""
+    held = Aggregate(object())
+    held.remember([RecordedEvent("1", 1, "Told", bytes(100_000), "c1")], 1, 1)
+    held.measure()
+    assert 100_100 == held.state_bytes
+    assert held.weight > STATE_FACTOR * 100_000
 
 
 def test_ids_and_events_weigh() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.deciding.messages import Envelope, Failure, Message, check_deadline, command_headers, read_envelope
-from streams.kafka.topics import may_take_replies
+from streams.security.reply_topics import ANYWHERE, ReplyTopics
+from streams.settings import Settings
 
 
 def read(value: bytes | None, headers: Any = (), key: bytes | None = b"536365") -> Envelope:
@@ -127,7 +128,7 @@ def test_a_reply_topic_that_cannot_be() -> None:
         read(b'{"type":"AddLine","replyto":"' + b"x" * 250_000 + b'"}'),
     ):
         assert ("AddLine", 250) == (envelope.type, len(envelope.reply_to))
-        assert not may_take_replies(envelope.reply_to)
+        assert not ANYWHERE.allow(envelope.reply_to)
 
 
 def test_a_trace_that_is_none() -> None:
@@ -201,8 +202,30 @@ def test_deadline(deadline: str, failure: str | None) -> None:
         ("a-commits", False),
         ("x y", False),
         ("__consumer_offsets", False),
+        ("other_gateway-replies", False),
     ],
 )
 def test_reply_topics(topic: str, allowed: bool) -> None:
-    """Replies go to no topic that the system itself reads."""
-    assert allowed == may_take_replies(topic)
+    """Replies go to no topic that a system of this kind reads."""
+    assert allowed == ANYWHERE.allow(topic)
+
+
+@pytest.mark.parametrize(
+    ("topic", "refusal"),
+    [
+        ("t_replies", ""),
+        ("t_gateway-replies", ""),
+        ("shop.replies.till-7", ""),
+        ("crm-inbox", ""),
+        ("replies", "REPLY_TOPICS"),
+        ("other.replies", "REPLY_TOPICS"),
+        ("shop.replies.order-commands", "reads"),
+        ("u_gateway-replies", "reads"),
+        ("shop.replies. x", "legal"),
+    ],
+)
+def test_reply_topics_that_are_allowed(topic: str, refusal: str) -> None:
+    """Those with the prefixes of REPLY_TOPICS and this system's own; never one that a system reads, whoever's it is."""
+    settings = Settings.from_environment({"REPLY_TOPICS": "shop.replies., crm-"})
+    said = ReplyTopics(("t_replies", "t_gateway-replies"), settings.reply_prefixes).refusal(topic)
+    assert (refusal in said) if refusal else not said

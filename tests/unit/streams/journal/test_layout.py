@@ -88,6 +88,37 @@ def test_a_merge() -> None:
     assert [(2, 40, (0, 1, 2, 3))] == [(log.number, log.after, log.slices) for log in done.open]
 
 
+def test_a_split_that_is_taken_back() -> None:
+    """The log goes on as if nothing had been. If its owner has sealed it, and that is noted later, it goes on under
+    another number."""
+    first = first_layout(4, 2)
+    again = first.split(0, [(0, [0]), (3, [2])]).cancel()
+    assert (3, first.logs) == (again.version, again.logs)
+    assert not again.is_ending(0)
+    late = again.seal(0, 17)
+    assert [(1, 1, 0, ()), (2, 0, 17, (0,))] == [(log.number, log.seat, log.after, log.parents) for log in late.open]
+    assert (0, 2) == late.log(2).slices
+
+
+def test_a_merge_that_is_taken_back() -> None:
+    """The log that is sealed already goes on under another number, that of nobody else; the other one as it was. Its
+    seal may still be on the way, and what is planned meanwhile begins behind that."""
+    again = first_layout(4, 2).merge([1, 0], 1).seal(1, 40).cancel()
+    assert [(0, 0, (0, 2)), (3, 40, (1, 3))] == [(log.number, log.after, log.slices) for log in again.open]
+    assert not again.planned
+    late = again.split(0, [(0, [0]), (3, [2])]).seal(0, 30)
+    assert [(3, 40), (4, 30), (5, 30)] == [(log.number, log.after) for log in late.open]
+
+
+def test_the_seat_of_a_log_that_goes_on_was_given_away() -> None:
+    """Then it takes another one."""
+    planned = first_layout(4, 2).merge([0, 1], 1).seal(0, 5)
+    assert [0] == [log.seat for log in planned.logs if log.sealed is not None]
+    also = (*planned.logs, LogSpan(number=9, seat=0, slices=(), after=5, parents=()))
+    again = msgspec.structs.replace(planned, logs=also).cancel()
+    assert [(0, 9), (1, 1), (2, 10)] == sorted((log.seat, log.number) for log in again.open)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -103,6 +134,7 @@ def test_a_merge() -> None:
         (lambda layout: layout.split(0, [(0, [0]), (3, [2])]).split(1, [(1, [1]), (3, [3])]), "are not free"),
         (lambda layout: layout.split(0, [(0, [0]), (3, [2])]).seal(0, 1).merge([0, 1], 0), "is sealed"),
         (lambda layout: layout.merge([0, 0], 0), "two logs or more"),
+        (lambda layout: layout.cancel(), "nothing is planned"),
     ],
 )
 def test_what_cannot_be(change: Callable[[Layout], Layout], why: str) -> None:
@@ -113,12 +145,16 @@ def test_what_cannot_be(change: Callable[[Layout], Layout], why: str) -> None:
 
 @given(st.data())
 def test_any_changes(data: st.DataObject) -> None:
-    """However logs are split, merged and sealed: each slice has one log at each number, its numbers rise without an
-    overlap, and no two logs that are appended to share a seat."""
-    layout, heads = first_layout(8, 2), {0: 5, 1: 7}
+    """However logs are split, merged and sealed, or that taken back and they sealed all the same: each slice has one
+    log at each number, its numbers rise without an overlap, and no two logs that are appended to share a seat."""
+    layout, heads, late = first_layout(8, 2), {0: 5, 1: 7}, set[int]()
     for _ in range(data.draw(st.integers(0, 12))):
         ending = [log.number for log in layout.open if layout.is_ending(log.number)]
-        steady = [log for log in layout.open if log.number not in ending]
+        if layout.planned and data.draw(st.integers(0, 3)) == 3:
+            late, layout = {*late, *ending}, layout.cancel()
+            heads.update({log.number: log.begins_after for log in layout.open if log.number not in heads})
+        ending = [log.number for log in layout.open if layout.is_ending(log.number) or log.number in late]
+        steady = [log for log in layout.open if not layout.is_ending(log.number)]
         free = sorted({*range(8)} - {log.seat for log in layout.logs if log.sealed is None})
         if ending and data.draw(st.booleans()):
             number = data.draw(st.sampled_from(ending))
@@ -136,6 +172,8 @@ def test_any_changes(data: st.DataObject) -> None:
         for slice in range(8):
             spans = layout.spans(slice)
             assert all(one.sealed is not None and one.sealed <= two.begins_after for one, two in pairwise(spans))
+            sealed = layout.of(slice).sealed is not None
+            assert not sealed or any(layout.of(slice).number in log.parents for log in layout.planned)
         in_one = [slice for log in layout.open for slice in log.slices]
         assert len({*in_one}) == len(in_one)
     assert layout == msgspec.json.decode(msgspec.json.encode(layout), type=Layout)

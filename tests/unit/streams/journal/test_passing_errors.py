@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-import threading
-from typing import Any
 
 import pytest
 from cassandra import AuthenticationFailed
@@ -13,6 +10,7 @@ from cassandra.cluster import NoHostAvailable
 
 from streams.journal.cassandra import session as cassandra_session
 from streams.journal.cassandra.address import CassandraAddress
+from streams.journal.cassandra.connection import OnLoop
 from streams.journal.cassandra.errors import translated
 from streams.journal.cassandra.session import CassandraSession
 from streams.journal.port import Unavailable
@@ -45,7 +43,7 @@ async def test_a_login(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cassandra_session, "LOGIN_PAUSES", (0.001, 0.001))
     session, tried = CassandraSession(CASSANDRA), 0
 
-    def connect() -> None:
+    def connect(place: OnLoop) -> None:
         nonlocal tried
         tried += 1
         if tried <= refusals:
@@ -58,21 +56,3 @@ async def test_a_login(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
     else:
         await session.connect()
     assert 3 == tried
-
-
-def test_another_event_loop() -> None:
-    """An answer that comes when its loop has ended does not keep those of the next one from being heard."""
-    session = CassandraSession(CASSANDRA)
-
-    async def asked() -> asyncio.Future[Any]:
-        return asyncio.get_running_loop().create_future()
-
-    session._answered(asyncio.run(asked()), [])
-
-    async def answered() -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        threading.Thread(target=session._answered, args=(future, [(1,)])).start()
-        async with asyncio.timeout(5):
-            return await future
-
-    assert [(1,)] == asyncio.run(answered())

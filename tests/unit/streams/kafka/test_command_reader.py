@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeEr
 from streams.concurrency.tasks import cancel
 from streams.kafka import command_reader
 from streams.kafka.command_reader import KafkaCommandReader, TopicGone
+from streams.security.refusals import TopicForbidden
 
 P0, P3 = TopicPartition("order-commands", 0), TopicPartition("order-commands", 3)
 
@@ -49,14 +50,15 @@ class Cluster:
         self.listeners: list[Callable[[Cluster], None]] = []
         self.add_listener, self.remove_listener = self.listeners.append, self.listeners.remove
         self._topics: set[str] = set()
+        self.unauthorized_topics: set[str] = set()
         kafka.clusters.append(self)
 
     def topics(self) -> set[str]:
         return self._topics
 
-    def look(self, *topics: str) -> None:
-        """These there are."""
-        self._topics = set(topics)
+    def look(self, *topics: str, forbidden: Iterable[str] = ()) -> None:
+        """These there are, and of those it is not said."""
+        self._topics, self.unauthorized_topics = set(topics), set(forbidden)
         for listener in list(self.listeners):
             listener(self)
 
@@ -151,14 +153,18 @@ class Owner:
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
-    monkeypatch.setattr(command_reader, "AIOKafkaConsumer", kafka.consumer)
     monkeypatch.setattr(command_reader, "AGAIN_SECONDS", 0.01)
     return kafka
 
 
+def command_reader_of(kafka: Kafka) -> KafkaCommandReader:
+    clients: Any = SimpleNamespace(consumer=kafka.consumer)
+    return KafkaCommandReader(clients, "order-commands", [0, 3])
+
+
 @pytest.fixture
 async def reader(kafka: Kafka) -> AsyncIterator[KafkaCommandReader]:
-    async with KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+    async with command_reader_of(kafka) as reader:
         yield reader
     assert 0 == kafka.connected
 
@@ -295,12 +301,12 @@ async def test_a_broker_that_does_not_answer(kafka: Kafka) -> None:
     kafka.refuses = [KafkaConnectionError("down")]
     kafka.put(P0, 0)
     owner = Owner()
-    async with KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]) as reader:
+    async with command_reader_of(kafka) as reader:
         running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
         await until(lambda: owner.got)
         await cancel(running)
     kafka.refuses = [KafkaConnectionError("down")] * 100
-    async with asyncio.timeout(1), KafkaCommandReader(["broker:9092"], "order-commands", [0, 3]):
+    async with asyncio.timeout(1), command_reader_of(kafka):
         await asyncio.sleep(0.01)
     assert 0 == kafka.connected
 
@@ -339,3 +345,16 @@ def test_no_more_is_asked_for_than_was_taken() -> None:
     """By a name that aiokafka may change: while records wait, no request goes out."""
     assert "_prefetch_backoff" in Fetcher._proc_fetch_request.__code__.co_names
     assert "calculate_backoff" in Fetcher._get_actions_per_node.__code__.co_names
+
+
+async def test_a_topic_that_may_not_be_looked_at(kafka: Kafka, reader: KafkaCommandReader) -> None:
+    """It is not said to be deleted: the owner's place in it stays good for the time when it may be read again."""
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    await until(lambda: kafka.polls)
+    [cluster] = kafka.clusters
+    cluster.look("order-commands")
+    cluster.look(forbidden=["order-commands"])
+    with pytest.raises(TopicForbidden, match="order-commands: this process may not look at it: grant Describe"):
+        await running
+    assert [] == cluster.listeners

@@ -151,9 +151,13 @@ async def test_what_the_system_reads_gets_no_replies(
 
 
 async def test_the_newest_hint_says_it_all(kafka: Kafka) -> None:
-    """Hints that wait give way to the newest, and keep no owner waiting."""
+    """Some hints wait, more of them give way to the newest, and they keep no owner waiting."""
     for nr in range(5):
-        kafka.sender.hint("order-commits", 1, nr)
+        kafka.sender.hint("order-commits", 1, b"%d" % nr)
+    await kafka.settled()
+    assert [b"0", b"1", b"2", b"3", b"4"] == kafka.taken["order-commits"]
+    for nr in range(sender.MAX_HINTS + 1):
+        kafka.sender.hint("order-commits", 2, b"%d" % nr)
     assert 0 == kafka.sender.pending
     await kafka.settled()
-    assert [b"4"] == kafka.taken["order-commits"]
+    assert [b"%d" % sender.MAX_HINTS] == kafka.taken["order-commits"][5:]

@@ -37,7 +37,9 @@ async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog:
         if partitions is None:
             raise KafkaConnectionError("down")
         return {
-            name: TopicMetadata("id", partitions, without) if name == "order-commands" else TopicMetadata("id", 8)
+            name: TopicMetadata("id", partitions, without_leader=without)
+            if name == "order-commands"
+            else TopicMetadata("id", 8)
             for name in names
         }
 

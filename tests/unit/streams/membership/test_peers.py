@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from yarl import URL
 
 from streams.concurrency.supervisor import Supervisor
 from streams.membership import peers
+from streams.membership.group import Member
 from streams.membership.peers import Peers
 
 SECONDS = 5.0
@@ -20,11 +21,11 @@ class RecordedGroup:
     """A group of these members; it remembers who was taken out of it."""
 
     def __init__(self, **members: int) -> None:
-        self.urls = {name: URL(f"http://127.0.0.1:{port}") for name, port in members.items()}
+        self.present = [Member(name, URL(f"http://127.0.0.1:{port}")) for name, port in members.items()]
         self.removed: list[str] = []
 
-    async def members(self) -> dict[str, URL]:
-        return self.urls
+    async def members(self) -> Sequence[Member]:
+        return self.present
 
     async def remove(self, member_id: str) -> None:
         self.removed.append(member_id)
@@ -139,7 +140,7 @@ async def test_a_rebalance_between(other: Listener, watching: Callable[[Recorded
     await until(lambda: other.accepted == 1)
     await watched.follow("me")
     assert other.accepted == 1
-    group.urls = {}
+    group.present = []
     await watched.follow("me")
     other.die()
     await asyncio.sleep(4 * peers.REFUSALS * peers.AGAIN_SECONDS)

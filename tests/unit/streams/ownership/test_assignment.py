@@ -42,6 +42,7 @@ class Candidate:
         self.number, self.topic_id, self.rig = span.number, topic_id, rig
         self.is_owner = False
         self.head: Any = None
+        self.is_first = False
         self.covered = dict.fromkeys(span.slices, 7)
         self.queue = Queue()
         self.why_lost, self.lost = "", None
@@ -60,7 +61,7 @@ class Candidate:
         trouble = self.rig.trouble.get(self.number)
         if trouble is not None:
             await trouble()
-        self.head, self.is_owner = "a commit", True
+        self.head, self.is_owner = SimpleNamespace(is_seal=False), True
 
     def open(self, source: Any) -> None:
         self.calls.append("open")

@@ -15,7 +15,8 @@ from streams.deciding.cache import PendingSnapshot
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, JournalMissing, SliceHead, Snapshot
-from streams.ownership.derivation import MOST_PENDING, Derivation
+from streams.ownership import derivation
+from streams.ownership.derivation import ENOUGH_COMMITS, LINGER_SECONDS, MOST_PENDING, Derivation
 from tests.unit.streams.ownership.test_owner import OPEN, Bench, until
 
 
@@ -127,3 +128,104 @@ async def test_a_snapshot_that_is_refused(caplog: pytest.LogCaptureFixture) -> N
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert 2 == len(said)
     assert all("no snapshot of" in line for line in said)
+
+
+class Counting(MemoryJournal):
+    """A journal that counts the requests for rows, which take no time but when `gate` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def derive(self, commits: Sequence[Commit]) -> None:
+        self.requests.append([commit.nr for commit in commits])
+        await self.gate.wait()
+        await super().derive(commits)
+
+
+@pytest.fixture
+def without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Company is waited for for ever."""
+    monkeypatch.setattr(derivation, "LINGER_SECONDS", 1e9)
+
+
+async def test_rows_wait_for_company() -> None:
+    """Commits that come one by one are derived together, soon."""
+    journal = Counting()
+    rows = Derivation("order@0", "order", journal)
+    running = asyncio.create_task(rows.run())
+    await asyncio.sleep(LINGER_SECONDS - asyncio.get_running_loop().time() % LINGER_SECONDS)
+    for nr in range(1, 6):
+        await rows.put(commit(nr), [])
+        await asyncio.sleep(0.01)
+    assert 0 == rows.derived_nr
+    await until(lambda: rows.derived_nr == 5)
+    await cancel(running)
+    assert [[1, 2, 3, 4, 5]] == journal.requests
+
+
+async def test_enough_rows_do_not_wait(without_end: None) -> None:
+    """As many as fill a request, or as many commits as an owner may soon have to wait for."""
+    journal = Counting()
+    rows = Derivation("order@0", "order", journal)
+    running = asyncio.create_task(rows.run())
+    async with asyncio.timeout(5):
+        for nr in range(1, ENOUGH_COMMITS + 1):
+            await rows.put(commit(nr), [])
+        while rows.derived_nr < ENOUGH_COMMITS:
+            await asyncio.sleep(0)
+    await cancel(running)
+
+
+async def test_whoever_ends_does_not_wait(without_end: None) -> None:
+    """Neither for company of what is pending, nor of what comes while that is derived; and what ends in the middle of a
+    request is derived to the end."""
+    journal = Counting()
+    journal.gate.clear()
+    rows = Derivation("order@0", "order", journal)
+    running = asyncio.create_task(rows.run())
+    await rows.put(commit(1), [])
+    finishing = asyncio.create_task(rows.finish(None))
+    await until(lambda: journal.requests == [[1]])
+    await rows.put(commit(2), [])
+    async with asyncio.timeout(5):
+        journal.gate.set()
+        await finishing
+    assert (2, [[1], [2]]) == (rows.derived_nr, journal.requests)
+    await rows.finish(None)
+    await rows.put(commit(3), [])
+    await until(lambda: rows.derived_nr == 3)
+    await cancel(running)
+
+
+async def test_what_came_while_rows_were_written() -> None:
+    """It has its own time for company, and is not forgotten."""
+    journal = Counting()
+    journal.gate.clear()
+    rows = Derivation("order@0", "order", journal)
+    running = asyncio.create_task(rows.run())
+    await rows.put(commit(1), [])
+    await until(lambda: journal.requests == [[1]])
+    await rows.put(commit(2), [])
+    await asyncio.sleep(2 * LINGER_SECONDS)  # its time comes, and goes, while the first is still being written
+    journal.gate.set()
+    await until(lambda: rows.derived_nr == 2)
+    await cancel(running)
+
+
+async def test_commands_do_not_wait(without_end: None) -> None:
+    """What a process manager sends goes out at once."""
+    dispatched: list[int] = []
+
+    async def dispatch(commits: Sequence[Commit]) -> None:
+        dispatched.extend(commit.nr for commit in commits)
+
+    rows = Derivation("order@0", "order", Counting(), dispatch)
+    running = asyncio.create_task(rows.run())
+    async with asyncio.timeout(5):
+        await rows.put(commit(1), [])
+        while dispatched != [1]:
+            await asyncio.sleep(0)
+    await cancel(running)

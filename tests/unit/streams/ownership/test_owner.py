@@ -59,8 +59,8 @@ class Sent(Replies):
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         self.log.extend(("reply", json.loads(value)) for _, _, value in replies)
 
-    def hint(self, seat: int, nr: int) -> None:
-        self.log.append(("hint", (seat, nr)))
+    def hint(self, seat: int, commit: Commit, previous: Commit | None = None) -> None:
+        self.log.append(("hint", (seat, commit.nr)))
 
     @property
     def replied(self) -> list[Any]:

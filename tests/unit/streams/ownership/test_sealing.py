@@ -115,6 +115,7 @@ class Worker:
         self.ownership = Assignment("order", self, self.supervisor)  # type: ignore[arg-type]
         self.watch = LayoutWatch(self.journal, "order", rig.announcements, "order-logs")  # type: ignore[arg-type]
         self.fails_to_note = 0
+        self.sees_the_topic = True
         self.owners: list[Owner] = []
 
     async def start(self, *seats: int) -> None:
@@ -158,8 +159,8 @@ class Worker:
     def new_reader(self, slices: Sequence[int]) -> Reader:
         return Reader(self.rig.commands, slices)
 
-    async def describe(self) -> TopicMetadata:
-        return TopicMetadata("t1", SLICES)
+    async def describe(self) -> TopicMetadata | None:
+        return TopicMetadata("t1", SLICES) if self.sees_the_topic else None
 
     async def confirmed(self) -> None:
         pass
@@ -379,16 +380,161 @@ async def test_a_layout_that_could_not_be_followed_at_first(rig: Rig, monkeypatc
     assert not failures
 
 
-class HeldJournal(MemoryJournal):
-    """Its appends wait, while it is told so: those of a worker that is paused in the middle of one."""
+class CountedJournal(MemoryJournal):
+    """It remembers which aggregates were loaded."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
+        self.loaded: list[str] = []
+
+    async def snapshot(self, type: str, aggregate_id: str) -> Any:
+        self.loaded.append(aggregate_id)
+        return await super().snapshot(type, aggregate_id)
+
+
+async def counted(rig: Rig, name: str, *seats: int) -> tuple[Worker, list[str]]:
+    """A worker, and the aggregates that it loads."""
+    journal = CountedJournal(rig.store)
+    worker = Worker(rig, name, journal)
+    await worker.start(*seats)
+    rig.stack.push_async_callback(worker.stop)
+    return worker, journal.loaded
+
+
+async def test_what_is_known_of_a_log_is_known_of_those_that_go_on_from_it(rig: Rig) -> None:
+    """In the same worker nothing is loaded again, after a split, and after a merge whose logs are sealed one after the
+    other; in another worker what comes there is."""
+    _, loaded = await counted(rig, "one", 0, 1, 2)
+    _, elsewhere = await counted(rig, "two", 3)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await some_commits(rig, 1)
+    every = sorted(key for keys in KEYS.values() for key in keys)
+    await rig.until(lambda: every == sorted(loaded))
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    await rig.until(lambda: KEYS[0] == sorted(elsewhere))
+    await rig.change(layout_of(rig).merge([1, 3], 1))
+    await some_commits(rig, 4)
+    await rig.sent()
+    rig.check()
+    assert (every, KEYS[0]) == (sorted(loaded), sorted(elsewhere))
+
+
+async def test_what_is_known_of_a_log_that_somebody_has_had_meanwhile(rig: Rig) -> None:
+    """Another worker has had the log that goes on: what was known before it is of no account."""
+    one, loaded = await counted(rig, "one", 0, 1)
+    two = await rig.worker("two", 2)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    one.sees_the_topic = False
+    await rig.change(layout_of(rig).split(0, [(0, [0]), (2, [2])]))
+    await rig.until(lambda: 2 in one.ownership.logs)
+    two.seats = {0, 2}
+    await two.ownership.assign(two.seats, await two.watch.reader.look())
+    await some_commits(rig, 2)
+    two.seats = {2}
+    await two.ownership.assign(two.seats, layout_of(rig))
+    loaded.clear()
+    one.sees_the_topic = True
+    await some_commits(rig, 2, len(rig.log(2)) + 3)
+    await rig.sent()
+    rig.check()
+    assert KEYS[0] == sorted(loaded)
+
+
+class LameJournal(MemoryJournal):
+    """It derives nothing while it is told so; then no log of its worker can be sealed."""
+
+    lame = False
+
+    async def derive(self, commits: Sequence[Commit]) -> None:
+        if self.lame:
+            raise Unavailable("rows cannot be written")
+        await super().derive(commits)
+
+
+async def test_a_merge_whose_parent_cannot_be_sealed_is_taken_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slices of the log that is sealed already are served again at once, by a log of their own; the other one goes
+    on as it was. When its rows can be written, the same merge goes through."""
+    for name, seconds in (("owner.SEAL", 0.05), ("owned_log.WIND_UP", 0.1)):
+        monkeypatch.setattr(f"streams.ownership.{name}_SECONDS", seconds)
+    monkeypatch.setattr("streams.concurrency.retry.LONGEST_PAUSE", 0.05)
+    journal = LameJournal(rig.store)
+    one, two = Worker(rig, "one", journal), await rig.worker("two", 1)
+    await one.start(0)
+    rig.stack.push_async_callback(one.stop)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    await some_commits(rig, 1)
+    journal.lame = True
+    await some_commits(rig, 0, len(rig.log(0)) + 2)
+    await rig.change(layout_of(rig).merge([0, 1], 1))
+    await rig.until(lambda: layout_of(rig).log(1).sealed is not None)
+    await rig.until(lambda: "what its commits cause cannot be written" in str(one.supervisor.troubles))
+    await rig.change(layout_of(rig).cancel())
+    await some_commits(rig, 3)
+    await rig.until(lambda: one.ownership.logs[0].serves)
+    before = len(rig.log(0))
+    journal.lame = False
+    await some_commits(rig, 0, before)
+    await rig.change(layout_of(rig).merge([0, 3], 1))
+    await some_commits(rig, 4)
+    await rig.sent()
+    rig.check()
+    assert [[], [4]] == [sorted(worker.ownership.logs) for worker in (one, two)]
+
+
+@pytest.mark.parametrize(("is_heard", "stands"), [(True, False), (True, True), (False, False)])
+async def test_taken_back_in_the_middle_of_the_seal(rig: Rig, is_heard: bool, stands: bool) -> None:
+    """An owner waits for the journal's answer to its seal, and hears that it need not seal, or does not hear it. If the
+    seal stands, the log goes on behind it as another; if not, as itself."""
+    held = HeldJournal(rig.store, seals=True, late=stands)
+    one = Worker(rig, "one", held)
+    await one.start(0, 1, 2)
+    rig.stack.push_async_callback(one.stop)
+    rig.send_for_ever()
+    await some_commits(rig, 0)
+    held.goes.clear()
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await rig.until(lambda: held.waiting)
+    cancelled = layout_of(rig).cancel()
+    if is_heard:
+        await rig.change(cancelled)
+        await rig.until(lambda: not held.waiting)
+    else:
+        assert await rig.journal.change_layout("order", cancelled) == cancelled
+    count = len(rig.log(0))
+    held.goes.set()
+    await rig.until(lambda: len(rig.log(0)) > count + 5 or len(rig.log(2)) > 5)
+    await rig.sent()
+    rig.check()
+    assert layout_of(rig).log(0).is_open == (is_heard and not stands)
+
+
+class HeldJournal(MemoryJournal):
+    """Its appends wait, while it is told so: those of a worker that is paused in the middle of one.
+
+    `seals`: these alone. `late`: they are done before, and their answer waits.
+    """
+
+    def __init__(self, store: MemoryStore, seals: bool = False, late: bool = False) -> None:
+        super().__init__(store)
         self.goes = asyncio.Event()
         self.goes.set()
+        self.waiting = 0
+        self._seals, self._late = seals, late
 
     async def append(self, commit: Commit, snapshots: Sequence[Any] = ()) -> None:
-        await self.goes.wait()
+        if self._late and commit.is_seal:
+            await super().append(commit, snapshots)
+        if commit.is_seal or not self._seals:
+            self.waiting += 1
+            try:
+                await self.goes.wait()
+            finally:
+                self.waiting -= 1
         await super().append(commit, snapshots)
 
 

@@ -46,7 +46,7 @@ class Broker:
 
     async def describe(self, topics: list[str]) -> dict[str, Any]:
         without = frozenset(self.without_leader.get(topics[0], ()))
-        return {topics[0]: TopicMetadata("t1", 8, without)}
+        return {topics[0]: TopicMetadata("t1", 8, without_leader=without)}
 
 
 def at(position: bytes) -> list[tuple[str, bytes]]:

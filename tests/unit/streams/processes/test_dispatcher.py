@@ -24,6 +24,7 @@ from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.derivation import Derivation
 from streams.processes.dispatcher import CommandDispatcher
+from streams.security.refusals import TopicForbidden
 from streams.slices import partition_of
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
@@ -49,8 +50,11 @@ class Kafka:
     def __init__(self) -> None:
         self.records: defaultdict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
         self.leaderless: set[str] = set()
+        self.forbidden: set[str] = set()
 
     async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
+        if self.forbidden & {*topics}:
+            raise TopicForbidden(self.forbidden)
         found = {name: TopicMetadata("id", TOPICS[name]) for name in topics if name in TOPICS}
         return {name: None if name in self.leaderless else topic for name, topic in found.items()}
 
@@ -125,6 +129,19 @@ async def test_a_topic_without_a_leader_is_waited_for() -> None:
         await its.dispatch([commit(1, OrderConfirmed())])
     assert {} == kafka.records
     kafka.leaderless.clear()
+    await its.dispatch([commit(1, OrderConfirmed())])
+    assert {"ns_product-commands", "ns_timer-commands"} == {topic for topic, _ in kafka.records}
+
+
+async def test_a_topic_that_may_not_be_looked_at_is_waited_for() -> None:
+    """Whether there is one is not known: its commands are no dead letters, they wait until the right is granted."""
+    kafka = Kafka()
+    kafka.forbidden.add("ns_product-commands")
+    its = issuer(MemoryJournal(), kafka)
+    with pytest.raises(Unavailable, match="may not look at it"):
+        await its.dispatch([commit(1, OrderConfirmed())])
+    assert {} == kafka.records
+    kafka.forbidden.clear()
     await its.dispatch([commit(1, OrderConfirmed())])
     assert {"ns_product-commands", "ns_timer-commands"} == {topic for topic, _ in kafka.records}
 

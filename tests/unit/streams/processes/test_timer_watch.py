@@ -56,7 +56,7 @@ class NoReplies(Replies):
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         pass
 
-    def hint(self, seat: int, nr: int) -> None:
+    def hint(self, seat: int, commit: Commit, previous: Commit | None = None) -> None:
         pass
 
 

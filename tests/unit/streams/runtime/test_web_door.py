@@ -28,6 +28,7 @@ class Server:
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self.door.middleware])
+        app.on_response_prepare.append(self.door.let_pages_read)
         for path in ("/orders", "/health/ready", "/health/live", "/metrics"):
             app.router.add_route("*", path, self._answer)
         app.router.add_get("/only-get", self._answer)
@@ -126,6 +127,31 @@ async def test_orders_of_our_own_pages(server: Server) -> None:
     ):
         assert 200 == await server.ask("POST", {**JSON, **headers}, data=b"{}"), headers
     assert 200 == await server.ask("GET", {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"})
+
+
+async def test_pages_that_may_read(server: Server) -> None:
+    """A page of a site that the settings allow is told what it may send, and reads answers and refusals; one of
+    another site is told nothing."""
+    ours, asks = {"Origin": "https://admin.example"}, {"Access-Control-Request-Method": "POST"}
+    async with aiohttp.ClientSession() as http:
+        async with http.options(server.url + "/orders", headers={**ours, **asks}) as told:
+            assert (204, ours["Origin"]) == (told.status, told.headers["Access-Control-Allow-Origin"])
+            assert "Authorization" in told.headers["Access-Control-Allow-Headers"]
+            assert "POST" in told.headers["Access-Control-Allow-Methods"]
+            assert "Access-Control-Allow-Credentials" not in told.headers
+        for path, status in (("/orders", 200), ("/nowhere", 404)):
+            async with http.get(server.url + path, headers=ours) as answer:
+                assert (status, ours["Origin"]) == (answer.status, answer.headers["Access-Control-Allow-Origin"])
+                assert "Position" in answer.headers["Access-Control-Expose-Headers"]
+                assert "Origin" in answer.headers["Vary"]
+        for origin in ("https://evil.example", "null", "https://admin.example.evil.example", "http://admin.example"):
+            for method in ("OPTIONS", "GET"):
+                async with http.request(method, server.url + "/orders", headers={"Origin": origin, **asks}) as answer:
+                    assert not [name for name in answer.headers if name.startswith("Access-Control")]
+                    assert "Origin" in answer.headers["Vary"]
+        refused = {**ours, "Host": "evil.example"}
+        async with http.options(server.url + "/orders", headers={**refused, **asks}) as answer:
+            assert 421 == answer.status
 
 
 @pytest.mark.parametrize(

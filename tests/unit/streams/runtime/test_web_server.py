@@ -23,8 +23,8 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 class Server:
     """Answers at once, or when it is let."""
 
-    def __init__(self) -> None:
-        self.connections = OpenConnections(MOST)
+    def __init__(self, most: int = MOST, most_of_one: int = 16_384) -> None:
+        self.connections = OpenConnections(most, most_of_one)
         self.let = asyncio.Event()
         self.let.set()
         self.waiting = 0
@@ -271,3 +271,32 @@ def test_all_files_together(soft: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes in and what goes out leave some files for servers and tables."""
     monkeypatch.setattr(web_server.resource, "getrlimit", lambda which: (soft, soft))
     assert 0 < most_outgoing() <= soft - most_connections() - soft // 8
+
+
+async def test_one_address_does_not_take_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more connections than one address may have, its oldest without a request gives way, else the new one; those of
+    others, and of this machine, do not count."""
+    addresses = iter(["10.0.0.5"] * 4 + ["10.0.0.6"] + ["10.0.0.5"] * 4)
+    monkeypatch.setattr(web_server, "_address_of", lambda transport: next(addresses))
+    server = Server(most=100, most_of_one=3)
+    await server.start()
+    try:
+        streams = [await server.connect() for _ in range(5)]
+        await eventually(lambda: 4 == len(server.connections), 5, "one has given way")
+        assert b"" == await asyncio.wait_for(streams[0][0].read(), 5)
+        for stream in streams[1:]:
+            assert await server.answers(*stream)
+        server.let.clear()
+        for _, writer in streams[1:4]:
+            writer.write(HEAD)
+        await eventually(lambda: not server.connections.idle or 1 == len(server.connections.idle), 5, "three work")
+        reader, _ = await server.connect()
+        assert b"" == await asyncio.wait_for(reader.read(), 5)
+        assert 4 == len(server.connections)
+        server.let.set()
+        for _, writer in streams:
+            writer.close()
+        await eventually(lambda: not server.connections._by_address, 5, "nothing is kept of those that have gone")
+    finally:
+        server.let.set()
+        await server.runner.cleanup()

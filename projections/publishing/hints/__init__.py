@@ -1,0 +1,1 @@
+"""What owners tell tails: the hints, and the commits that they bring."""

@@ -1,0 +1,69 @@
+"""Where hints are read: of all types of a worker, by one consumer without a group.
+
+Kafka's group only places the seats. Faust's own consumer has a thread for itself, which handed each hint, and the
+interpreter with it, to that of the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.concurrency.retry import until_it_answers
+from streams.kafka.clients import KafkaClients, let_end, started
+
+WAIT_MS = 5_000
+"""How long a broker keeps a request that finds nothing, and how long the next records are waited for."""
+AT_ONCE = 500
+
+
+class HintReceiver(Protocol):
+    """Whoever the hints of a type are for."""
+
+    async def receive(self, partition: int, records: Sequence[Any]) -> None:
+        """Take the next hints of a seat."""
+
+
+class HintReader:
+    """Brings hints to the `receivers` of their topics: those that are sent from now on. One that is older is of no use:
+    a tail begins with a look at its log."""
+
+    def __init__(self, clients: KafkaClients, receivers: Mapping[str, HintReceiver]) -> None:
+        self._clients = clients
+        self._receivers = receivers
+        self._seats: frozenset[TopicPartition] = frozenset()
+        self._consumer: Any = None
+
+    def assign(self, seats: Collection[TopicPartition]) -> None:
+        """Read those of exactly these seats. Cheap to repeat."""
+        if self._seats != frozenset(seats):
+            self._seats = frozenset(seats)
+            if self._consumer is not None:
+                self._consumer.assign(sorted(self._seats))
+
+    async def run(self) -> None:
+        """Read for ever."""
+        consumer: Any = await until_it_answers(self._connect, "Kafka: reading hints", (KafkaError, OSError))
+        self._consumer = consumer
+        try:
+            consumer.assign(sorted(self._seats))
+            while True:
+                found = await until_it_answers(
+                    lambda: consumer.getmany(timeout_ms=WAIT_MS, max_records=AT_ONCE),
+                    "Kafka: reading hints",
+                    (KafkaError, TimeoutError),
+                )
+                for tp, records in found.items():
+                    await self._receivers[tp.topic].receive(tp.partition, records)
+        finally:
+            self._consumer = None
+            await let_end(consumer)
+
+    async def _connect(self) -> Any:
+        consumer = self._clients.consumer(
+            enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=WAIT_MS
+        )
+        return await started(consumer)

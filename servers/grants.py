@@ -1,0 +1,43 @@
+"""Rights in the secured broker, as `kafka-acls` would grant them: to users, of topics and groups by name or prefix."""
+
+from __future__ import annotations
+
+from aiokafka.errors import for_code
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+
+from streams.kafka.clients import KafkaClients
+
+OPERATIONS = {"All": 2, "Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
+RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
+_LITERAL, _PREFIXED = 3, 4
+_ALLOW = 3
+ANY_HOST = "*"
+
+
+async def grant(clients: KafkaClients, user: str, operation: str, *resources: str) -> None:
+    """Grant a user an operation on resources, each `topic:NAME` or `group:NAME`; a name that ends in `*` is a prefix.
+    Raises `KafkaError`."""
+    await _each(clients, CreateAclsRequest, user, operation, resources)
+
+
+async def revoke(clients: KafkaClients, user: str, operation: str, *resources: str) -> None:
+    """Take it back, as it was granted. Raises `KafkaError`."""
+    await _each(clients, DeleteAclsRequest, user, operation, resources)
+
+
+async def _each(clients: KafkaClients, request: type, user: str, operation: str, resources: tuple[str, ...]) -> None:
+    admin = clients.admin()
+    await admin.start()
+    try:
+        for resource in resources:
+            kind, _, name = resource.partition(":")
+            pattern = _PREFIXED if name.endswith("*") else _LITERAL
+            named = (RESOURCES[kind], name.removesuffix("*"), pattern)
+            rule = (f"User:{user}", ANY_HOST, OPERATIONS[operation], _ALLOW)
+            response = await admin._send_request(request(*named, *rule))
+            answers = next(value for value in response.to_object().values() if isinstance(value, list))
+            for answer in answers:
+                if answer["error_code"]:
+                    raise for_code(answer["error_code"])(resource)
+    finally:
+        await admin.close()

@@ -1,0 +1,226 @@
+"""The clients of Kafka: one place makes them all, and some are used by many at once.
+
+A test holds that no other file makes a producer, a consumer or an administrator of aiokafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import lru_cache
+from ssl import SSLError
+from typing import Any, Generic, Protocol, TypeVar
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import client as aiokafka_client
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.protocol.metadata import MetadataRequest
+from faust.auth import Credentials
+
+from streams.kafka.records import AIOKafkaConsumer
+from streams.secret import Secret
+from streams.security.kafka import Connection, connection, faust_credentials
+from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden, refusal
+from streams.settings import Settings, SettingsError
+
+CHECK_MS = 10_000
+"""How long the first connection of a process waits for an answer."""
+CHECKED_BROKERS = 3
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """A consumer that says where it may not read: what it may not even look at, aiokafka passes over."""
+
+    async def getmany(self, *partitions: TopicPartition, **limits: Any) -> dict[TopicPartition, list[Any]]:
+        """As aiokafka's. Raises `TopicForbidden` too."""
+        try:
+            found: dict[TopicPartition, list[Any]] = await super().getmany(*partitions, **limits)
+        except TopicAuthorizationFailedError as error:
+            raise TopicForbidden.of(error, "read", "Read") from None
+        asked = {tp.topic for tp in partitions or self.assignment()}
+        if not found and (forbidden := asked & self._client.cluster.unauthorized_topics):
+            raise TopicForbidden(forbidden)
+        return found
+
+
+class KafkaClients:
+    """Makes clients of the brokers `servers`, each `host:port`. None of them is connected yet. Options are those of
+    aiokafka, but for the brokers and how they are spoken to."""
+
+    def __init__(self, servers: Sequence[str], how: Connection | None = None) -> None:
+        self.servers = list(servers)
+        self._how = dict(how or {})
+
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def of(settings: Settings) -> KafkaClients:
+        """The clients of a process with these settings, which are the same at each call. Raises `SettingsError`."""
+        return KafkaClients(settings.bootstrap_servers, connection(settings))
+
+    @property
+    def faust_credentials(self) -> Credentials | None:
+        """How the clients that Faust makes connect; None: in the clear."""
+        return faust_credentials(self._how)
+
+    def producer(self, **options: Any) -> AIOKafkaProducer:
+        return AIOKafkaProducer(bootstrap_servers=self.servers, **self._how, **options)
+
+    def consumer(self, *topics: str, **options: Any) -> Consumer:
+        return Consumer(*topics, bootstrap_servers=self.servers, **self._how, **options)
+
+    def admin(self) -> AIOKafkaAdminClient:
+        return AIOKafkaAdminClient(bootstrap_servers=self.servers, **self._how)
+
+    async def check(self) -> None:
+        """Connect to a broker by the name that was given, and to one by the name that it gives.
+
+        Raises `SettingsError` where brokers refuse and none takes this process; `KafkaError`, `OSError`,
+        `TimeoutError` where none answers.
+        """
+        brokers = await self._first([(host, port) for host, port, _ in collect_hosts(self.servers)])
+        if brokers:
+            await self._first(brokers)
+
+    async def _first(self, places: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """The brokers that the first of these that lets this process in knows. Raises as `check`."""
+        refused, failed = "", None
+        for host, port in places[:CHECKED_BROKERS]:
+            try:
+                return await self._ask(host, port)
+            except BrokerRefuses as error:
+                refused = refused or str(error)
+            except (KafkaError, OSError, TimeoutError) as error:
+                failed = error
+        if refused:
+            raise SettingsError(refused)
+        assert failed is not None
+        raise failed
+
+    async def _ask(self, host: str, port: int) -> list[tuple[str, int]]:
+        """The brokers that this one knows. A listener of another kind ends the connection, now or at the first request:
+        in doubt it is one that starts."""
+        try:
+            connected = await connect(host, port, request_timeout_ms=CHECK_MS, **self._how)
+            try:
+                known = await connected.send(MetadataRequest([]))
+            finally:
+                connected.close()
+        except (BrokerRefuses, ConnectionRefusedError):
+            raise
+        except (KafkaConnectionError, ConnectionError, SSLError) as error:
+            hint = "is it starting, or is KAFKA_SECURITY not that of this listener?"
+            raise KafkaConnectionError(f"{host}:{port} ends the connection: {hint}") from error
+        return [(host, port) for _, host, port, *_ in known.brokers]
+
+
+async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
+    """A connection as aiokafka makes it, by the secret as it is now. That a broker refuses is noted, and said once.
+
+    Raises `BrokerRefuses`, and what aiokafka raises for a broker that does not answer.
+    """
+    password = options.get("sasl_plain_password")
+    try:
+        secret = {"sasl_plain_password": password.reveal()} if isinstance(password, Secret) else {}
+        connected = await create_conn(host, port, **options | secret)
+    except Exception as error:
+        reason = refusal(error, host, port, options)
+        if not reason:
+            raise
+        REFUSALS.refused(f"{host}:{port}", reason)
+        raise BrokerRefuses(reason) from None
+    REFUSALS.accepted(f"{host}:{port}")
+    return connected
+
+
+aiokafka_client.create_conn = connect
+
+
+class Client(Protocol):
+    async def stop(self) -> object: ...
+
+
+C = TypeVar("C", bound=Client)
+
+
+class SharedClient(Generic[C]):
+    """A client that `start` makes when it is first needed.
+
+    A client that is `spent` is replaced for the next user, and stopped when its last user has finished: records that
+    are given to a producer that is being stopped may be lost without an error. `spawn` runs a task in the background.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[C]], spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+        self.current: C | None = None
+        self._start = start
+        self._spawn = spawn
+        self._spent = False
+        self._starting = asyncio.Lock()
+        self._users: Counter[C] = Counter()
+        self._stopped = False
+
+    async def get(self) -> C:
+        """The present client. Raises the errors of `start`; the former client stays then."""
+        if self.current is None or self._spent:
+            async with self._starting:
+                if self.current is None or self._spent:
+                    assert not self._stopped, "it is stopped"
+                    former, self.current, self._spent = self.current, await self._start(), False
+                    self._end(former)
+        return self.current
+
+    @contextlib.asynccontextmanager
+    async def in_use(self) -> AsyncIterator[C]:
+        """The client, which is not stopped before the block ends. Raises the errors of `start`."""
+        client = await self.get()
+        self._users[client] += 1  # nothing was waited for since it was the current one
+        try:
+            yield client
+        finally:
+            self._users[client] -= 1
+            if not self._users[client]:
+                del self._users[client]
+                if client is not self.current:
+                    self._end(client)
+
+    def spent(self, client: C) -> None:
+        """Note that a client is broken: the next user gets another one."""
+        self._spent = self._spent or client is self.current
+
+    async def stop(self) -> None:
+        """Stop the client, and former ones that are still in use."""
+        self._stopped = True
+        clients = {*self._users, *((self.current,) if self.current is not None else ())}
+        self.current = None
+        for client in clients:
+            await let_end(client)
+
+    def _end(self, client: C | None) -> None:
+        if client is not None and client not in self._users:
+            self._spawn(let_end(client))
+
+
+async def let_end(client: Client) -> None:
+    """Stop a client that nobody uses any more, whether or not Kafka answers."""
+    with contextlib.suppress(KafkaError, TimeoutError):
+        await client.stop()
+
+
+async def started(client: Any) -> Any:
+    """The client, connected. One that cannot be is stopped. Raises what its `start` raises."""
+    try:
+        await client.start()
+    except BaseException as error:
+        await client.stop()
+        raise why(error) from error.__cause__
+    return client
+
+
+def why(error: BaseException) -> BaseException:
+    """The refusal behind an error of a client that finds no broker: aiokafka does not raise it. Else the error."""
+    if isinstance(error, KafkaConnectionError) and REFUSALS.reason:
+        return BrokerRefuses(REFUSALS.reason)
+    return error

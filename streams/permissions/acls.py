@@ -1,0 +1,55 @@
+"""What Kafka is to allow the user of a process: by topic and consumer group, and no more than it makes use of.
+
+Nobody makes topics with these rights: `setup` does, with those of an administrator.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from streams.kafka.topics import READ, WRITE, Topic, commands_topic
+
+DESCRIBE_CONFIGS = "DescribeConfigs"
+"""To see how large a record may be, and whose clock dates it."""
+
+Pattern = Literal["literal", "prefixed"]
+
+
+class Acl(NamedTuple):
+    """The operations on a topic or a group, or on all whose names begin so."""
+
+    resource: Literal["topic", "group"]
+    name: str
+    pattern: Pattern
+    operations: tuple[str, ...]
+
+
+def acls(topics: Iterable[Topic], groups: Iterable[str], written_prefixes: Iterable[str] = ()) -> list[Acl]:
+    """For what is needed of these topics, being a member of these groups, and sending to topics with these prefixes. To
+    read or to write is to describe, too; what nothing is needed of is not among them."""
+    needs: dict[str, set[str]] = defaultdict(set)
+    for topic in topics:
+        needs[topic.name].update(topic.needs)
+    found = [Acl("topic", name, "literal", _operations(name, some)) for name, some in sorted(needs.items()) if some]
+    found += [Acl("topic", name, "prefixed", _operations(name, {WRITE})) for name in sorted({*written_prefixes})]
+    return found + [Acl("group", name, "literal", (READ,)) for name in sorted({*groups})]
+
+
+def _operations(topic: str, needs: set[str]) -> tuple[str, ...]:
+    asks = WRITE in needs or topic.endswith(commands_topic("", ""))
+    return tuple(name for name in (READ, WRITE) if name in needs) + ((DESCRIBE_CONFIGS,) if asks else ())
+
+
+def command(acl: Acl, principal: str, servers: Sequence[str], config: str = "") -> str:
+    """The line for a shell that allows it to a principal; `config` is the file with the administrator's login."""
+    words = ["kafka-acls", "--bootstrap-server", ",".join(servers)]
+    words += ["--command-config", config] if config else []
+    words += ["--add", "--allow-principal", principal]
+    for operation in acl.operations:
+        words += ["--operation", operation]
+    words += [f"--{acl.resource}", acl.name]
+    words += ["--resource-pattern-type", acl.pattern] if acl.pattern != "literal" else []
+    return shlex.join(words)

@@ -1,0 +1,111 @@
+"""`acls` and `grants`: what the user of an app's workers is to be allowed, made from the app's wiring."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import click
+from faust.cli import option
+
+from streams.cli.kafka import kafka, partitions_by_topic
+from streams.cli.run import USAGE, CliCommand, CliError, compact
+from streams.journal.grants import statements
+from streams.kafka.clients import KafkaClients
+from streams.kafka.topics import SENDS, ensure_topics, type_topics
+from streams.permissions import acls as kafka_acls
+from streams.settings import SettingsError
+
+PRINCIPAL = option("--principal", metavar="TYPE:NAME", help="Whose rights; User:<app> without it.", show_default=False)
+CONFIG = option("--command-config", "config", metavar="FILE", default="", help="The administrator's, for kafka-acls.")
+SENDS_TO = option("--sends-to", multiple=True, metavar="TYPE", help="Also send commands to this type; may be repeated.")
+USER = option("--user", metavar="NAME", help="Whose rights; the app's name without it.", show_default=False)
+JSON = option("--json", "as_json", is_flag=True, help="One JSON object a line.", show_default=False)
+
+
+async def acls(self: Any, principal: str | None, config: str, sends_to: tuple[str, ...], as_json: bool) -> None:
+    """Print what Kafka is to allow the workers of this app, as lines for a shell.
+
+    \b
+    faust -A streams.shop.orders acls
+    faust -A streams.shop.orders acls --principal User:CN=orders --command-config admin.properties | sh
+    faust -A streams.timers acls --sends-to order --sends-to user
+    faust -A streams.shop.orders acls --json
+
+    It is all that a worker makes use of, and nothing else: with it no other context can write this one's events, nor
+    this one any other's. Topics are made by `setup`, with the rights of an administrator.
+
+    Timers go to any type: say which with --sends-to.
+    """
+    settings, rights = self.app.settings, self.app.rights
+    types = [topic for type in sends_to for topic in type_topics(settings.namespace, type, settings.partitions, SENDS)]
+    found = kafka_acls.acls([*rights.topics, *rights.others, *types], rights.groups, rights.prefixes)
+    whose = principal or f"User:{self.app.conf.id}"
+    for acl in found:
+        if as_json or self.json:
+            click.echo(compact({"principal": whose, **acl._asdict()}))
+        else:
+            click.echo(kafka_acls.command(acl, whose, settings.bootstrap_servers, config))
+    for type in rights.anywhere:
+        if not sends_to:
+            click.echo(f"{type} sends commands to types that it is told: name them with --sends-to TYPE", err=True)
+
+
+async def grants(self: Any, user: str | None, as_json: bool) -> None:
+    """Print what Cassandra or PostgreSQL is to allow the workers of this app, as statements for cqlsh or psql.
+
+    \b
+    faust -A streams.shop.orders grants
+    faust -A streams.shop.orders grants --user orders_worker
+    faust -A streams.shop.orders grants --json
+
+    Run it after `setup`, which makes the tables with the rights of an administrator: workers write rows, and make
+    nothing. A file of SQLite has no users: its folder is to be the workers' own.
+    """
+    try:
+        by_database = list(statements(self.app.rights.grants, user or self.app.conf.id))
+    except SettingsError as error:
+        raise CliError(USAGE, str(error)) from None
+    if not by_database:
+        click.echo("no database with users: nothing to grant", err=True)
+    for database, lines in by_database:
+        if not (as_json or self.json):
+            click.echo(f"-- {database.setting}: {database.server}")
+        for line in lines:
+            if as_json or self.json:
+                where = {"setting": database.setting, "server": database.server, "database": database.name}
+                click.echo(compact({**where, "statement": line}))
+            else:
+                click.echo(line)
+
+
+async def setup(self: Any) -> None:
+    """Make the topics of this app, and its tables in a read model, where they are missing.
+
+    In production, where SETUP is never or workers may not make topics, it is run once before the workers of this app
+    are started, and again after an update. What is there stays as it is.
+
+    Exit code: 1 when Kafka does not answer or refuses, 2 when a topic has another number of partitions.
+    """
+    settings, wanted = self.app.settings, [replace(topic, needs=()) for topic in self.app.rights.topics]
+    async with kafka(settings):
+        present = await partitions_by_topic(settings)
+        await ensure_topics(KafkaClients.of(settings), wanted)
+    for topic in wanted:
+        click.echo(f"topic {topic.name}: {'found' if topic.name in present else 'made'}")
+    for set_up_more in self.more_set_up:
+        async for line in set_up_more():
+            click.echo(line)
+
+
+def register(app: Any) -> None:
+    """Add `acls` and `grants` to the commands of an app."""
+    app.command(PRINCIPAL, CONFIG, SENDS_TO, JSON, base=CliCommand)(acls)
+    app.command(USER, JSON, base=CliCommand)(grants)
+
+
+def register_setup(app: Any, *also: Callable[[], AsyncIterator[str]]) -> None:
+    """Add `setup` to the commands of an app without types of its own. `also` make what else it needs, and yield a line
+    for each."""
+    app.command(base=type("SetupCommand", (CliCommand,), {"abstract": True, "more_set_up": also}))(setup)

@@ -1,0 +1,130 @@
+"""Each request held against what its route needs, and a line of the log for each that changes something.
+
+What a route needs stands beside its view (`streams/web/operation.py`); one whose view says nothing needs an operator.
+Where the settings have no way to say who one is (`streams.access.access`), whoever comes may do everything.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from streams.access.access import Access
+from streams.access.principal import (
+    Identified,
+    Need,
+    NotKnown,
+    NotKnownNow,
+    asked_by,
+    current,
+    current_principal,
+)
+from streams.runtime.log_lines import RateLimit
+from streams.runtime.web_guard import SAFE, Refusal, problem_response
+
+log = logging.getLogger(__name__)
+log.addFilter(RateLimit(60.0))
+access_log = logging.getLogger("streams.access_log")
+"""A line for each change of state that was asked for: who, what, and what came of it."""
+
+_NOTE = web.RequestKey("note", str)
+_OF_WORKER = web.RequestKey("of_worker", bool)
+CHALLENGE: dict[str, str] = {hdrs.WWW_AUTHENTICATE: "Bearer"}
+
+
+def note(request: Any, what: str) -> None:
+    """Have the line of a request say what it does, where its path does not."""
+    request[_NOTE] = what
+
+
+def is_of_worker(request: Any) -> bool:
+    """Whether another worker asks, which has looked at the rights of whoever asked it."""
+    return _OF_WORKER in request
+
+
+def mark_as_of_worker(request: Any) -> None:
+    """Another worker asks: its signature holds."""
+    request[_OF_WORKER] = True
+
+
+def may_command(app: Any, type: str, command: str, key: str) -> bool:
+    """Whether the one for whom this is done may send a command to an aggregate, and see what became of it."""
+    who, access = current_principal(), app.access
+    if access is None:
+        return True
+    return who is not None and bool(access.grants.allow_command(who, app.contexts.get(type, type), command, key))
+
+
+class AccessGuard:
+    """The middleware of an app: `access` gives who may do what, once that is known, `need` what a view needs."""
+
+    def __init__(self, access: Callable[[], Access | None], need: Callable[[Any, str], Need]) -> None:
+        self._access = access
+        self._need = need
+
+    @property
+    def middleware(self) -> Any:
+        """For `aiohttp.web.Application`; the innermost one."""
+
+        @web.middleware
+        async def door(request: web.Request, handler: Any) -> web.StreamResponse:
+            view = getattr(request.match_info.handler, "view", None)
+            if view is None or is_of_worker(request):  # there is no such page, or the asker has looked
+                return await handler(request)  # type: ignore[no-any-return]
+            found = await self._look(request, self._need(view, request.method))
+            if isinstance(found, Refusal):
+                answer: web.StreamResponse = problem_response(*found)
+                _say(request, None, answer.status)
+                return answer
+            with asked_by(found):
+                try:
+                    answer = await handler(request)
+                except BaseException as error:
+                    _say(request, current(), getattr(error, "status", type(error).__name__))
+                    raise
+                _say(request, found, answer.status)
+                return answer
+
+        return door
+
+    async def _look(self, request: web.Request, need: Need) -> Identified | Refusal | None:
+        """Who has sent a request that he may send; None where nobody need say so. Or why it is refused."""
+        access = self._access()
+        if access is None or need.role is None:
+            return None
+        try:
+            who = await access.identify(request)
+        except NotKnown as error:
+            return Refusal(401, "Not known", str(error), CHALLENGE)
+        except NotKnownNow as error:
+            log.warning("%s", error)
+            return Refusal(503, "Not now", "who you are cannot be looked at now")
+        if not access.grants.allow(who.principal, need):
+            wanted = " or ".join(need.names)
+            return Refusal(403, "Forbidden", f"{who.principal} would need to be {wanted}")
+        return who
+
+
+def log_changes() -> None:
+    """Have the lines of changes in the log whatever its level: they are what one looks for afterwards."""
+    if not access_log.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("access: %(asctime)s %(message)s"))
+        access_log.addHandler(handler)
+        access_log.setLevel(logging.INFO)
+        access_log.propagate = False
+
+
+def _say(request: web.Request, who: Identified | None, outcome: object) -> None:
+    if request.method in SAFE:
+        return
+    name = "nobody" if who is None else str(who.principal)
+    what = f"{request.method} {request.raw_path}"
+    if noted := request.get(_NOTE):
+        what += f" {noted}"
+    # Quoted: ids in it are a stranger's.
+    access_log.info("%r at %s: %r: %s", name, request.remote, what, outcome)

@@ -1,0 +1,95 @@
+"""Hints as they come from a real Kafka: those of the seats that a worker has, from now on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from projections.publishing.hints.hint_reader import HintReader
+from servers.where import HOST
+from streams.kafka.client import KafkaClient
+from streams.kafka.clients import KafkaClients
+
+SERVERS = [f"{HOST}:9092"]
+SECONDS = 20.0
+pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+
+class Heard:
+    """Keeps the hints of a topic."""
+
+    def __init__(self) -> None:
+        self.hints: list[tuple[int, bytes]] = []
+
+    async def receive(self, partition: int, records: Sequence[Any]) -> None:
+        self.hints += [(partition, record.value) for record in records]
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def topics(namespace: str) -> AsyncIterator[list[str]]:
+    """Of two types. They are removed afterwards."""
+    names = [f"{namespace}{type}-commits" for type in ("order", "user")]
+    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 3, 1) for name in names])
+    yield names
+    await admin.delete_topics(names)
+    await admin.close()
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+async def test_seats_come_and_go(topics: list[str]) -> None:
+    """What was sent before is not read, and of seats that are somewhere else nothing, also when they have moved."""
+    broker = KafkaClient(SERVERS, 3)
+    await broker.start()
+    heard = {topic: Heard() for topic in topics}
+    orders, users = topics
+    reader = HintReader(KafkaClients(SERVERS), heard)
+
+    async def send(hint: bytes) -> None:
+        for topic in topics:
+            for seat in range(3):
+                await broker.publish(topic, seat, [(None, hint, [])])
+
+    async def sent_until_heard(topic: str, seat: int, hint: bytes) -> None:
+        """Where the reader begins is known to nobody else, so it is sent again."""
+        async with asyncio.timeout(SECONDS):
+            while (seat, hint) not in heard[topic].hints:
+                await send(hint)
+                await asyncio.sleep(0.05)
+
+    await send(b"before")
+    task = asyncio.create_task(reader.run())
+    try:
+        await asyncio.sleep(0.2)
+        assert not task.done(), "it waits for seats"
+        reader.assign([TopicPartition(orders, 0), TopicPartition(users, 2)])
+        await sent_until_heard(orders, 0, b"1")
+        await sent_until_heard(users, 2, b"1")
+        reader.assign([TopicPartition(orders, 1)])
+        await sent_until_heard(orders, 1, b"2")
+        assert {0, 1} == {seat for seat, _ in heard[orders].hints}
+        assert {2} == {seat for seat, _ in heard[users].hints}
+        assert b"before" not in {hint for it in heard.values() for _, hint in it.hints}
+        reader.assign([])
+        await asyncio.sleep(0.2)
+        count = len(heard[orders].hints)
+        await send(b"3")
+        reader.assign([TopicPartition(orders, 1)])
+        await sent_until_heard(orders, 1, b"4")
+        assert b"3" not in {hint for _, hint in heard[orders].hints[count:]}
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await broker.stop()

@@ -1,0 +1,1 @@
+"""Logs are split and merged under load, and workers killed and stopped: nothing is lost, doubled or out of order."""

@@ -1,0 +1,93 @@
+"""`make test` in two processes: one waits for servers and workers while the other computes.
+
+One takes files of tests from the front of the line, where those are that start workers and wait for them; the other one
+from its back, where those are that keep a core busy. They meet somewhere in the middle. A test that measures how long
+something takes is marked `alone`: nothing runs beside its module. Those stand at the very front, so that nobody waits
+for a long test of the other process.
+
+This is a plugin: `pytest -p tests.side_by_side -n 2`. Without it tests run one after another, in pytest's own order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
+
+LINE = ("e2e", "autonomy", "chaos", "foreign", "bench", "contract", "compatibility", "fuzz", "simulation", "unit")
+"""The folders of `tests/` from the front to the back."""
+WHOLE = "tests/chaos/"
+"""Its files share servers of their own, so one process runs them all."""
+
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+"""That run tests now and share the machine."""
+TABLES = pytest.StashKey[dict[str, list[str]]]()
+
+
+class FromBothEnds(LoadFileScheduling):
+    """Gives the first process the next file of the line, and others its last one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WHOLE if nodeid.startswith(WHOLE) else str(super()._split_scope(nodeid))
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if node.gateway.id != "gw0":
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files in the order of the line."""
+    config.option.loadscopereorder = False
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FromBothEnds:
+    """Instead of those that xdist brings."""
+    return FromBothEnds(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make the line."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        folder = item.nodeid.split("/")[1]
+        return item.get_closest_marker("alone") is None, LINE.index(folder) if folder in LINE else 0
+
+    items.sort(key=place)
+
+
+def keep_table(config: pytest.Config, title: str, lines: list[str]) -> None:
+    """Have a table printed at the end, where tests run in several processes."""
+    if (output := getattr(config, "workeroutput", None)) is not None:
+        output.setdefault("tables", {})[title] = lines
+
+
+def pytest_testnodedown(node: WorkerController) -> None:
+    """A process has ended, and these are its tables."""
+    node.config.stash.setdefault(TABLES, {}).update(getattr(node, "workeroutput", {}).get("tables", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The tables of all processes."""
+    for title, lines in config.stash.get(TABLES, {}).items():
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _beside_others(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let a module that is `alone` be so."""
+    folder = tmp_path_factory.getbasetemp().parent  # of the run: each process has its own below
+    alone = request.node.get_closest_marker("alone") is not None
+    with (folder / "running").open("w") as running:
+        with (folder / "next").open("w") as next_:
+            # Whoever comes after one that wants to be alone waits behind it.
+            fcntl.flock(next_, fcntl.LOCK_EX)
+            fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield

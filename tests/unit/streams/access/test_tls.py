@@ -1,0 +1,158 @@
+"""TLS of a port, on real sockets: certificates of clients, certificates that are renewed, and files that do not do."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import trustme
+from aiohttp import web
+
+from streams.access import tls
+from streams.access.tls import client_context, name_of_certificate, server_context
+from streams.runtime import web_server
+from streams.runtime.web_server import OpenConnections, Runner, TlsSite
+from streams.settings import Settings, SettingsError
+
+HOST = "127.0.0.1"
+
+
+class Files:
+    """An authority for servers and one for clients, and what they have issued."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.servers, self.clients = trustme.CA(), trustme.CA()
+        self.ca = self._write("ca.pem", self.servers.cert_pem)
+        self.client_ca = self._write("clients.pem", self.clients.cert_pem)
+        self.renew()
+
+    def renew(self, ca: trustme.CA | None = None) -> None:
+        """Issue the server's certificate anew."""
+        issued = (ca or self.servers).issue_cert(HOST)
+        self.cert = self._write("server.pem", *issued.cert_chain_pems)
+        self.key = self._write("server.key", issued.private_key_pem)
+
+    def spoil(self) -> None:
+        """The new key is half written."""
+        Path(self.key).write_text("half")
+
+    def _write(self, name: str, *parts: trustme.Blob) -> str:
+        path = self.folder / name
+        path.write_bytes(b"".join(part.bytes() for part in parts))
+        return str(path)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            http_tls_cert_file=self.cert,
+            http_tls_key_file=self.key,
+            http_client_ca_file=self.client_ca,
+            http_ca_file=self.ca,
+        )
+
+    def client(self, name: str | None = None, ca: trustme.CA | None = None) -> ssl.SSLContext:
+        """TLS of a client that shows a certificate with this name, or none."""
+        context = client_context(self.settings)
+        assert context is not None
+        if name is not None:
+            (ca or self.clients).issue_cert(f"{name}@example.org", common_name=name).configure_cert(context)
+        return context
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def url(files: Files) -> AsyncIterator[str]:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=str(name_of_certificate(request)))
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = Runner(app, OpenConnections(100))
+    await runner.setup()
+    site = TlsSite(runner, HOST, 0, ssl_context=server_context(files.settings))
+    await site.start()
+    yield f"https://{HOST}:{runner.addresses[0][1]}/"
+    await runner.cleanup()
+
+
+def place(url: str) -> tuple[str, int]:
+    return HOST, int(url.rpartition(":")[2].strip("/"))
+
+
+async def asked(url: str, context: ssl.SSLContext) -> str:
+    """What a client of its own connection is told."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as http,
+        http.get(url) as response,
+    ):
+        return await response.text()
+
+
+async def test_who_a_client_is(url: str, files: Files) -> None:
+    """Whoever shows a certificate of the right authority is called by its name, and nobody must; one of another
+    authority is refused."""
+    assert "alice" == await asked(url, files.client("alice"))
+    assert "None" == await asked(url, files.client())
+    with pytest.raises(aiohttp.ClientError):
+        await asked(url, files.client("alice", files.servers))
+    with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        await asked(url, ssl.create_default_context())
+    with pytest.raises(aiohttp.ClientError):
+        await asked(url.replace("https", "http"), files.client())
+
+
+async def test_renewed(url: str, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is renewed is shown from the next handshake on; half of a new one is not."""
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
+    before = await asyncio.to_thread(ssl.get_server_certificate, place(url))
+    assert "None" == await asked(url, files.client())
+    files.spoil()
+    assert "None" == await asked(url, files.client())
+    files.renew()
+    assert "None" == await asked(url, files.client())
+    after = await asyncio.to_thread(ssl.get_server_certificate, place(url))
+    assert before != after
+
+
+async def test_a_handshake_that_does_not_come(url: str) -> None:
+    """Who connects and says nothing has as long as for the head of a request."""
+    reader, writer = await asyncio.open_connection(*place(url))
+    async with asyncio.timeout(web_server.HEAD_SECONDS + 5):
+        assert b"" == await reader.read()
+    writer.close()
+
+
+def test_files_that_do_not_do(files: Files) -> None:
+    """What is missing or wrong is said in one line, and no password is asked for."""
+    nothing, text = str(files.folder / "nothing"), files.folder / "text"
+    text.write_text("no certificate")
+    for given, named in (
+        ({"http_tls_cert_file": files.cert}, "HTTP_TLS_KEY_FILE"),
+        ({"http_tls_key_file": files.key}, "HTTP_TLS_CERT_FILE"),
+        ({"http_client_ca_file": files.client_ca}, "HTTP_TLS_CERT_FILE"),
+        ({"http_tls_cert_file": nothing, "http_tls_key_file": files.key}, nothing),
+        ({"http_tls_cert_file": str(text), "http_tls_key_file": files.key}, str(text)),
+        ({"http_tls_cert_file": files.cert, "http_tls_key_file": files.cert}, "HTTP_TLS_KEY_FILE"),
+        (
+            {"http_tls_cert_file": files.cert, "http_tls_key_file": files.key, "http_client_ca_file": str(text)},
+            "HTTP_CLIENT_CA_FILE",
+        ),
+    ):
+        with pytest.raises(SettingsError) as told:
+            server_context(Settings(**given))  # type: ignore[arg-type]
+        assert named in str(told.value)
+        assert "\n" not in str(told.value)
+    with pytest.raises(SettingsError, match="HTTP_CA_FILE"):
+        client_context(Settings(http_ca_file=str(text)))
+    assert server_context(Settings()) is None
+    assert client_context(Settings()) is None

@@ -1,0 +1,195 @@
+"""How connections to brokers are made: by the secret as it is now, and a refusal is told from an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiokafka.client
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
+
+from streams.concurrency.supervisor import Supervisor
+from streams.kafka import clients
+from streams.kafka.clients import Consumer, KafkaClients, connect, started
+from streams.runtime.application import Application
+from streams.secret import Secret
+from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden
+from streams.security.tokens import NoToken, TokenRefused
+from streams.settings import SettingsError
+
+LOGIN = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": "orders"}
+CANARY = "canary"
+
+
+class Broker:
+    """In the place of aiokafka's connections: what each meets, and by which password it was made."""
+
+    def __init__(self) -> None:
+        self.meets: list[BaseException] = []
+        self.passwords: list[object] = []
+
+    async def connect(self, host: str, port: int, **options: Any) -> object:
+        self.passwords.append(options.get("sasl_plain_password"))
+        if self.meets:
+            raise self.meets.pop()
+        return self
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    broker = Broker()
+    monkeypatch.setattr(clients, "create_conn", broker.connect)
+    REFUSALS.forget()
+    yield broker
+    REFUSALS.forget()
+
+
+def test_all_connections_are_made_here() -> None:
+    """By a name that aiokafka may change: its clients make theirs by ours, and so do Faust's, which are the same."""
+    assert connect is aiokafka.client.create_conn
+
+
+async def test_the_secret_as_it_is_now(broker: Broker, tmp_path: Path) -> None:
+    """Clients hold what reveals it, and never it."""
+    file = tmp_path / "password"
+    secret = Secret(file=str(file), setting="KAFKA_PASSWORD")
+    for password in ("first", "second"):
+        file.write_text(password)
+        await connect("b", 1, **LOGIN, sasl_plain_password=secret)
+    assert ["first", "second"] == broker.passwords
+    file.unlink()
+    with pytest.raises(BrokerRefuses, match="KAFKA_PASSWORD_FILE=.*No such file"):  # noqa: RUF043
+        await connect("b", 1, **LOGIN, sasl_plain_password=secret)
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "said"),
+    [
+        (SaslAuthenticationFailed(CANARY), LOGIN, "does not let 'orders' in by SCRAM-SHA-512: are KAFKA_USER and"),
+        (
+            SaslAuthenticationFailed("it\nhas expired"),
+            {"sasl_mechanism": "OAUTHBEARER"},
+            "token .*: it has expired: is",
+        ),
+        (UnsupportedSaslMechanismError(), LOGIN, "does not offer SCRAM-SHA-512: set KAFKA_SASL_MECHANISM"),
+        (ValueError(CANARY), LOGIN, "SCRAM-SHA-512 fails: ValueError"),
+        (KeyError(CANARY), LOGIN, "SCRAM-SHA-512 fails: KeyError"),
+        (TokenRefused("KAFKA_OAUTH_TOKEN_URL answers 401"), {}, "Kafka at b:1: KAFKA_OAUTH_TOKEN_URL answers 401"),
+    ],
+    ids=str,
+)
+async def test_a_refusal(broker: Broker, error: Exception, options: dict[str, Any], said: str) -> None:
+    """An error of Kafka, which aiokafka lets pass to whoever waits, with one line in our words."""
+    broker.meets = [error]
+    with pytest.raises(BrokerRefuses, match=said) as refused:
+        await connect("b", 1, **options)
+    assert "\n" not in str(refused.value)
+    assert CANARY not in str(refused.value)
+    assert str(refused.value) == REFUSALS.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionRefusedError("nobody"), KafkaConnectionError("closed"), NoToken("down"), TimeoutError()],
+    ids=repr,
+)
+async def test_an_outage(broker: Broker, error: Exception) -> None:
+    """It is none, and stays what it is."""
+    broker.meets = [error]
+    with pytest.raises(type(error)) as raised:
+        await connect("b", 1, **LOGIN)
+    assert raised.value is error
+    assert "" == REFUSALS.reason
+
+
+async def test_a_refusal_is_said_once(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each broker and reason, and that it is over."""
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            broker.meets = [SaslAuthenticationFailed("no")]
+            with pytest.raises(BrokerRefuses):
+                await connect("b", 1, **LOGIN)
+        await connect("other", 1, **LOGIN)
+        assert REFUSALS.reason
+        for _ in range(2):
+            await connect("b", 1, **LOGIN)
+    assert "" == REFUSALS.reason
+    assert ["ERROR", "WARNING"] == [record.levelname for record in caplog.records]
+    assert caplog.messages[1].endswith("Kafka at b:1 takes connections of this process again")
+
+
+async def test_at_start(broker: Broker) -> None:
+    """A refusal is a setting to be mended. Where nobody answers, that is waited for."""
+    several = KafkaClients(["a:1", "b:1"], LOGIN)
+    broker.meets = [SaslAuthenticationFailed("no"), ConnectionRefusedError()]
+    with pytest.raises(SettingsError, match="does not let 'orders' in"):
+        await several.check()
+    broker.meets = [ConnectionRefusedError("b"), ConnectionRefusedError("a")]
+    with pytest.raises(ConnectionRefusedError):
+        await several.check()
+
+
+async def test_the_reason_behind_a_client_that_finds_no_broker(broker: Broker) -> None:
+    """aiokafka only says that it has found none."""
+    broker.meets = [SaslAuthenticationFailed("no")]
+    with pytest.raises(BrokerRefuses, match="does not let 'orders' in"):
+        await started(
+            KafkaClients(
+                ["b:1"], {"security_protocol": "SASL_PLAINTEXT", **LOGIN, "sasl_plain_password": "x"}
+            ).consumer()
+        )
+
+
+async def test_health_shows_a_refusal(broker: Broker) -> None:
+    """For as long as it lasts; nothing else is to notice it."""
+    app: Any = SimpleNamespace(supervisor=Supervisor())
+    REFUSALS.refused("b:1", "Kafka at b:1 does not let 'orders' in")
+    watch = asyncio.create_task(Application._watch_refusals(app))
+    await asyncio.sleep(0)
+    assert {"Kafka": "Kafka at b:1 does not let 'orders' in"} == app.supervisor.troubles
+    watch.cancel()
+    REFUSALS.accepted("b:1")
+    watch = asyncio.create_task(Application._watch_refusals(app))
+    await asyncio.sleep(0)
+    assert {} == app.supervisor.troubles
+    watch.cancel()
+
+
+class Silent(Consumer):  # type: ignore[misc]
+    """A consumer of a topic that it may not look at: aiokafka finds nothing, and says nothing."""
+
+    def __init__(self) -> None:
+        self._client = SimpleNamespace(cluster=SimpleNamespace(unauthorized_topics={"order-events"}))
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset({TopicPartition("order-events", 0)})
+
+    def __del__(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_topic_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised, whether the broker has refused it or aiokafka does not even ask any more."""
+    errors: list[Exception] = [TopicAuthorizationFailedError("order-events")]
+
+    async def getmany(self: Consumer, *partitions: TopicPartition, **limits: Any) -> dict[Any, Any]:
+        if errors:
+            raise errors.pop()
+        return {}
+
+    monkeypatch.setattr(Consumer.__base__, "getmany", getmany)
+    with pytest.raises(TopicForbidden, match="order-events: this process may not read it: grant Read"):
+        await Silent().getmany()
+    with pytest.raises(TopicForbidden, match="order-events: this process may not look at it: grant Describe"):
+        await Silent().getmany(timeout_ms=5)

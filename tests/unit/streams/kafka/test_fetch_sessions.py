@@ -1,0 +1,94 @@
+"""Fetch sessions: what a broker is told, and when everything is said again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4, FetchRequest_v11, FetchResponse_v4, FetchResponse_v11
+
+from streams.kafka.fetch_sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession
+
+BYTES = 1 << 20
+INVALID_EPOCH = 71
+
+
+def wish(**offsets: int) -> FetchRequest:
+    """For records of partitions of the topic `t` from these offsets on: `p0=7`."""
+    return FetchRequest(500, 1, BYTES, 1, [("t", [(int(name[1:]), offset, BYTES) for name, offset in offsets.items()])])
+
+
+def told(session: FetchSession, **offsets: int) -> tuple[int, int, dict[int, int], list[int]]:
+    """What the broker is told when these are wanted: id and epoch of the session, offsets, partitions not wanted."""
+    struct: Any = session.next_request(wish(**offsets)).build(FetchRequest_v11)
+    assert struct.encode()
+    asked = {partition: offset for _, of in struct.topics for partition, _, offset, _, _ in of}
+    return struct.session_id, struct.session_epoch, asked, [it for _, of in struct.forgotten_topics_data for it in of]
+
+
+def answer(session: FetchSession, id: int = 9, error: int = 0) -> None:
+    session.answered(FetchResponse_v11(0, error, id, []))
+
+
+def test_what_has_changed_is_said() -> None:
+    """First everything, then what is read from elsewhere, what is new, and what is wanted no more."""
+    session = FetchSession()
+    assert (0, 0, {0: 5, 1: 6}, []) == told(session, p0=5, p1=6)
+    answer(session)
+    assert (9, 1, {}, []) == told(session, p0=5, p1=6)
+    answer(session)
+    assert (9, 2, {1: 7}, []) == told(session, p0=5, p1=7)
+    answer(session)
+    assert (9, 3, {2: 0}, [0]) == told(session, p1=7, p2=0)
+    answer(session)
+    assert (9, 4, {0: 5}, []) == told(session, p0=5, p1=7, p2=0)
+
+
+@pytest.mark.parametrize(("error", "id"), [(NOT_FOUND, 0), (INVALID_EPOCH, 9)])
+def test_a_session_that_the_broker_does_not_know(error: int, id: int) -> None:
+    """All is said again, in a new one; one that the broker still has is named, so that it is let go of."""
+    session = FetchSession()
+    told(session, p0=5)
+    answer(session)
+    told(session, p0=6)
+    answer(session, 0, error)
+    assert (id, FIRST, {0: 6}, []) == told(session, p0=6)
+
+
+def test_a_broker_that_has_no_room_for_a_session() -> None:
+    """Each request says everything."""
+    session = FetchSession()
+    for _ in range(2):
+        assert (0, FIRST, {0: 5}, []) == told(session, p0=5)
+        answer(session, 0)
+
+
+def test_an_answer_that_is_lost() -> None:
+    """All is said again, whether or not the broker had the request."""
+    session = FetchSession()
+    told(session, p0=5, p1=6)
+    answer(session)
+    told(session, p0=6, p1=6)
+    session.give_up(session.id)
+    assert (9, FIRST, {0: 6, 1: 6}, []) == told(session, p0=6, p1=6)
+
+
+def test_the_last_epoch() -> None:
+    """Behind it comes the second one: the first begins a session."""
+    session = FetchSession()
+    told(session, p0=5)
+    answer(session)
+    session.epoch = LAST_EPOCH
+    told(session, p0=5)
+    answer(session)
+    assert 1 == session.epoch
+
+
+def test_a_broker_of_before_sessions() -> None:
+    """It is asked for everything, each time."""
+    session = FetchSession()
+    for _ in range(2):
+        struct: Any = session.next_request(wish(p0=5, p1=6)).build(FetchRequest_v4)
+        assert [("t", [(0, 5, BYTES), (1, 6, BYTES)])] == struct.topics
+        session.answered(FetchResponse_v4(0, []))
+    assert FIRST == session.epoch
