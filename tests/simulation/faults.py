@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from streams.journal.commit_hint import read_hint
@@ -191,6 +191,12 @@ class Faults:
         if not self._again or random.random() >= self._again:
             return ""
         return random.choice(("twice", "empty", "overtaken"))
+
+    def redeploy(self, names: Collection[str]) -> None:
+        """The workers at these places are killed, and started again with other code."""
+        for slot in self.slots:
+            if slot.name in names:
+                self._kill(slot)
 
     def sending(self, name: str) -> None:
         """A projection worker begins to send events or rows."""

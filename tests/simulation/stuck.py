@@ -62,7 +62,9 @@ class StuckSlice:
     def _begin(self, slice: int) -> None:
         self._world.note("stuck", self._kind, slice, *sorted(self._old))
         self.slices = frozenset({slice})
-        if self._kind != UNREADABLE:
+        if self._kind == UNREADABLE:
+            self._world.faults.redeploy(self._old)
+        else:
             self._world.kafka.without_leader.add((self._kind, slice))
 
     def heal(self) -> None:
