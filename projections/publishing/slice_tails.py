@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from aiokafka.errors import KafkaError
@@ -134,7 +134,7 @@ class SliceTails:
         return self._behind[slice].nr if slice in self._behind else self._out
 
     @property
-    def keeping_up(self) -> Collection[int]:
+    def keeping_up(self) -> Sequence[int]:
         """The slices that are not left behind."""
         return [slice for slice in self.slices if slice not in self._behind]
 
