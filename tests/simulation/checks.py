@@ -104,6 +104,8 @@ class Checks:
             reader = self._slot(world.projection_group.owners.get(partition))
             if reader is None:
                 return f"{stream}: nobody projects it"
+            if without and world.faults.stuck.keeps_tables_waiting:
+                continue
             if missing := self._is_behind(reader.worker, partition, positions[-1] if positions else (0, -1)):
                 return f"{stream}: {missing}"
         return ""
@@ -125,8 +127,6 @@ class Checks:
             return f"{standing} stand still"
         if partition not in worker.source.partitions or not worker.ready:
             return f"{worker.name} does not serve it"
-        if self._world.faults.stuck.keeps_tables_waiting:
-            return ""
         kept = worker.source.partitions[partition]
         wanted = {it.table for it in worker.source._wanted(partition)}
         if kept.tables.keys() != wanted:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STUCK_SECONDS = 3.0, 8.0
 UNREADABLE = "unreadable"
-KINDS = UNREADABLE, UNREADABLE, COMMANDS_TOPIC, EVENTS_TOPIC
+KINDS = UNREADABLE, COMMANDS_TOPIC, EVENTS_TOPIC
 
 
 class StuckSlice:
@@ -40,8 +40,9 @@ class StuckSlice:
         world, random = self._world, self._world.random
         if random.random() < 0.3:
             self._kind = random.choice(KINDS)
-            slice, begin = random.randrange(world.shape.partitions), random.uniform(0.5, 12)
-            self._is_patient = random.random() < 0.5
+            slice = slice_of(f"a{random.randrange(world.shape.aggregates)}", world.shape.partitions)
+            begin = random.uniform(0.5, 8)
+            self._is_patient = world.shape.partitions > 1 and random.random() < 0.6
             places = [f"commands-{number}" for number in range(world.shape.command_workers)]
             self._old = set(places if self._is_patient else random.sample(places, random.randint(1, len(places))))
             world.loop.outside(begin, self._begin, slice)
