@@ -218,15 +218,13 @@ class SliceTails:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is None:
+        if task in self._coming and not task.cancelled() and task.exception() is None:
             self._coming.remove(task)
         self._woken()
 
     async def close(self) -> None:
         """Leave nobody behind any more: where each slice is, its partition says."""
         coming, self._coming = self._coming, []
-        for task in coming:
-            task.remove_done_callback(self._ended)
         await end_all(coming)
         for number in self._behind:
             self._publication.supervisor.well(_name(self.slices[number]))
