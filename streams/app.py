@@ -120,8 +120,9 @@ class _Context(Part):
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
         with stop_on_user_error():
-            await until_it_answers(self._broker.start, "Kafka", KafkaError)
             await self._prepare()
+            # Behind the look at its rights: without any right to write, a producer does not start, and cannot say why.
+            await until_it_answers(self._broker.start, "Kafka", KafkaError)
         supervisor = self._app.supervisor
         self._tasks.append(supervisor.keep("topics", self._watch_topics))
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
