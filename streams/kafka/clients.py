@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka import client as aiokafka_client
+from aiokafka import conn as aiokafka_conn
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
@@ -25,6 +26,7 @@ from streams.kafka.records import AIOKafkaConsumer
 from streams.secret import Secret
 from streams.security.kafka import Connection, connection, faust_credentials
 from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden, refusal
+from streams.security.tokens import TokenLogin
 from streams.settings import Settings, SettingsError
 
 CHECK_MS = 10_000
@@ -137,6 +139,7 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
 
 
 aiokafka_client.create_conn = connect
+aiokafka_conn.OAuthAuthenticator = TokenLogin
 
 
 class Client(Protocol):

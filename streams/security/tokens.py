@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 import aiohttp
 import msgspec
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import KafkaError
+from aiokafka.conn import OAuthAuthenticator
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
 from streams.secret import Secret, SecretUnreadable
 from streams.security.tls import RenewedContext
@@ -38,6 +39,28 @@ class NoToken(KafkaError):  # type: ignore[misc]
 
 class TokenRefused(NoToken):
     """There will be none until somebody has mended it; the message says what, and shows no secret."""
+
+
+class TokenLogin(OAuthAuthenticator):  # type: ignore[misc]
+    """aiokafka's, which takes whatever a broker says of a token for a yes, and meets a connection that is closed."""
+
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        """The next message to the broker. `payload` is its answer: empty, or JSON with what is wrong (RFC 7628).
+
+        Raises `SaslAuthenticationFailed`.
+        """
+        if payload:
+            try:
+                said = msgspec.json.decode(payload, type=_Status).status
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                said = ""
+            raise SaslAuthenticationFailed(said or "it is refused")
+        step: tuple[bytes, bool] | None = await super().step(payload)
+        return step
+
+
+class _Status(msgspec.Struct):
+    status: str = ""
 
 
 class FileTokens(AbstractTokenProvider):  # type: ignore[misc]

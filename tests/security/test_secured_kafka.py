@@ -100,6 +100,13 @@ async def another_name(site: Site) -> AsyncIterator[str]:
         yield f"kafka://127.0.0.3:{server.sockets[0].getsockname()[1]}"
 
 
+def with_token(site: Site, seconds: float) -> dict[str, str]:
+    """The settings of whoever has a token that is good for so long."""
+    file = site.folder / f"token-{seconds:g}"
+    site.write_token(file, "orders", seconds)
+    return site.bearer(file)
+
+
 MISTAKES: dict[str, tuple[Callable[[Site], dict[str, str]], str]] = {
     "password": (
         lambda site: {**site.login("orders", KAFKA_PASSWORD=CANARY), "KAFKA_PASSWORD_FILE": ""},
@@ -113,6 +120,7 @@ MISTAKES: dict[str, tuple[Callable[[Site], dict[str, str]], str]] = {
         lambda site: site.certified(Authority(site.folder / "stranger").issue("orders")),
         "does not take the certificate of this process",
     ),
+    "token": (lambda site: with_token(site, -60), "does not take the token of this process: "),
     "group": (lambda site: site.login("nobody"), "the consumer group"),
 }
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiokafka.client
+import aiokafka.conn
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -26,7 +27,7 @@ from streams.runtime.application import Application
 from streams.secret import Secret
 from streams.security import refusals
 from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden
-from streams.security.tokens import NoToken, TokenRefused
+from streams.security.tokens import NoToken, TokenLogin, TokenRefused
 from streams.settings import SettingsError
 
 LOGIN = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": "orders"}
@@ -59,6 +60,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
 def test_all_connections_are_made_here() -> None:
     """By a name that aiokafka may change: its clients make theirs by ours, and so do Faust's, which are the same."""
     assert connect is aiokafka.client.create_conn
+    assert TokenLogin is aiokafka.conn.OAuthAuthenticator
 
 
 async def test_the_secret_as_it_is_now(broker: Broker, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiokafka.errors import SaslAuthenticationFailed
 
 from streams.secret import Secret
 from streams.security import tokens
-from streams.security.tokens import ClientCredentials, FileTokens, NoToken, TokenRefused
+from streams.security.tokens import ClientCredentials, FileTokens, NoToken, TokenLogin, TokenRefused
 
 CANARY = "canary:secret/+"
 
@@ -138,3 +139,22 @@ async def test_a_file(tmp_path: Path) -> None:
     for token in ("first", "second"):
         file.write_text(f"{token}\n")
         assert token == await source.token()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b'{"status":"invalid_token","scope":"x"}', "invalid_token"),
+        (b"\xff", "it is refused"),
+        (b"{}", "it is refused"),
+    ],
+    ids=repr,
+)
+async def test_a_broker_that_refuses_a_token(tmp_path: Path, answer: bytes, said: str) -> None:
+    """It says so in its answer, and waits: aiokafka would take that for a yes."""
+    (tmp_path / "token").write_text("canary")
+    login = TokenLogin(sasl_oauth_token_provider=FileTokens(str(tmp_path / "token"), "KAFKA_OAUTH_TOKEN_FILE"))
+    assert (b"n,,\x01auth=Bearer canary\x01\x01", True) == await login.step(None)
+    with pytest.raises(SaslAuthenticationFailed, match=said):
+        await login.step(answer)
+    assert await login.step(b"") is None
