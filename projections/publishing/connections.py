@@ -58,13 +58,12 @@ class Connections(Part):
         return type_topics(settings.namespace, type, settings.partitions, self.needs)
 
     async def start(self) -> None:
-        await until_it_answers(self.broker.start, "Kafka", KafkaError)
         settings, watched = self._app.settings, [*self.own_topics, *self._foreign]
         with stop_on_user_error():
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
                 wanted = self._type_topics(type_)
-                watched += wanted
+                watched += [topic for topic in wanted if topic.needs]
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
@@ -72,6 +71,7 @@ class Connections(Part):
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
             for type_, layout in self.layouts.items():
                 await journal_answers(layout.look, f"journal: the layout of {type_}")
+            await until_it_answers(self.broker.start, "Kafka", KafkaError)
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor = self._app.supervisor
         self._tasks += [

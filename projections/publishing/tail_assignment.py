@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from projections.publishing.publication import Publication
@@ -24,11 +24,9 @@ LOOK_AGAIN_SECONDS = 30.0
 
 
 class Tailers:
-    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it. `changed()` is called when
-    they are others."""
+    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it."""
 
-    def __init__(self, publication: Publication, changed: Callable[[], None] = lambda: None) -> None:
-        self._has_changed = changed
+    def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
         """By the number of the log."""
         self._seats: set[int] = set()
@@ -79,7 +77,6 @@ class Tailers:
             self.tails[number] = tail = Tail(self._publication, spans[number])
             run = partial(self._run, number, tail)
             self._tasks[number] = self._publication.supervisor.keep(f"publishing {tail.log}", run)
-        self._has_changed()
 
     async def _run(self, number: int, tail: Tail) -> None:
         await tail.run()

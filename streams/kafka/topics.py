@@ -159,9 +159,9 @@ async def ensure_topics(
 
     Raises `TopicError` when one is missing and none is to be made, and when a topic has another number of partitions,
     before any topic is made: a key would belong to another partition, and an aggregate to another owner. Likewise where
-    this process lacks a right; what it does not need, and may not look at, is left out.
+    this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
-    wanted = _by_name(topics)
+    wanted = _by_name(topic for topic in topics if make or topic.needs)
     admin = clients.admin()
     present: dict[str, TopicMetadata] = {}
     missing: list[Topic] = []
