@@ -19,7 +19,19 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-LINE = ("e2e", "autonomy", "chaos", "foreign", "bench", "contract", "compatibility", "fuzz", "simulation", "unit")
+LINE = (
+    "e2e",
+    "autonomy",
+    "chaos",
+    "growth",
+    "foreign",
+    "bench",
+    "contract",
+    "compatibility",
+    "fuzz",
+    "simulation",
+    "unit",
+)
 """The folders of `tests/` from the front to the back."""
 WHOLE = "tests/chaos/"
 """Its files share servers of their own, so one process runs them all."""
