@@ -120,8 +120,9 @@ class _Context(Part):
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
         with stop_on_user_error():
-            await until_it_answers(self._broker.start, "Kafka", KafkaError)
             await self._prepare()
+            # Behind the look at its rights: without any right to write, a producer does not start, and cannot say why.
+            await until_it_answers(self._broker.start, "Kafka", KafkaError)
         supervisor = self._app.supervisor
         self._tasks.append(supervisor.keep("topics", self._watch_topics))
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
@@ -140,7 +141,9 @@ class _Context(Part):
             await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(self._broker.visible, self._topics, self._app.supervisor)
+        await watch_partitions(
+            self._broker.visible, [topic for topic in self._topics if topic.needs], self._app.supervisor
+        )
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

@@ -19,8 +19,9 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-LINE = ("e2e", "autonomy", "chaos", "foreign", "bench", "contract", "compatibility", "fuzz", "simulation", "unit")
-"""The folders of `tests/` from the front to the back."""
+WAITING = ("e2e", "growth", "autonomy", "chaos", "security", "foreign", "bench")
+LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
+"""The folders of `tests/` from the front to the back; another one is at the front."""
 WHOLE = "tests/chaos/"
 """Its files share servers of their own, so one process runs them all."""
 

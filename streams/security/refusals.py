@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ from streams.security.tokens import NoToken, TokenRefused
 from streams.text import one_line, printable
 
 log = logging.getLogger(__name__)
+
+FORGOTTEN_SECONDS = 600.0
+"""Twice as long as aiokafka lets pass before it looks at all brokers again."""
 
 _EXPIRED, _NOT_YET, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
@@ -68,18 +72,24 @@ class TopicForbidden(TopicAuthorizationFailedError):  # type: ignore[misc]
 
 
 class Refusals:
-    """Which brokers refuse connections just now, by `host:port`; several threads may note them."""
+    """Which brokers refuse connections just now, by `host:port`; several threads may note them.
+
+    aiokafka tries a broker that it needs again and again, and one that has left the cluster no more.
+    """
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
+        self._met_at: dict[str, float] = {}
 
     @property
     def reason(self) -> str:
         """Why one of them does, empty where none does."""
-        return next(iter(list(self._reasons.values())), "")
+        since = time.monotonic() - FORGOTTEN_SECONDS
+        return next((reason for place, reason in list(self._reasons.items()) if self._met_at[place] >= since), "")
 
     def refused(self, place: str, reason: str) -> None:
         """Note a refusal, and say it once."""
+        self._met_at[place] = time.monotonic()
         if self._reasons.get(place) != reason:
             self._reasons[place] = reason
             log.error("%s", reason)

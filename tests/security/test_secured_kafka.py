@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from servers.certificates import Authority
 from servers.secured import SERVER
@@ -56,7 +57,7 @@ class Workers:
             return response.status, await response.text()
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def workers(site: Site) -> Workers:
     """Both are ready."""
     workers = Workers(site)

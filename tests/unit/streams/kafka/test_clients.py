@@ -24,6 +24,7 @@ from streams.kafka import clients
 from streams.kafka.clients import Consumer, KafkaClients, connect, started
 from streams.runtime.application import Application
 from streams.secret import Secret
+from streams.security import refusals
 from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden
 from streams.security.tokens import NoToken, TokenRefused
 from streams.settings import SettingsError
@@ -127,6 +128,16 @@ async def test_a_refusal_is_said_once(broker: Broker, caplog: pytest.LogCaptureF
     assert "" == REFUSALS.reason
     assert ["ERROR", "WARNING"] == [record.levelname for record in caplog.records]
     assert caplog.messages[1].endswith("Kafka at b:1 takes connections of this process again")
+
+
+async def test_a_broker_that_has_left(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody tries it any more: what it said is forgotten after a while."""
+    broker.meets = [SaslAuthenticationFailed("no")]
+    with pytest.raises(BrokerRefuses):
+        await connect("b", 1, **LOGIN)
+    assert REFUSALS.reason
+    monkeypatch.setattr(refusals, "FORGOTTEN_SECONDS", -1.0)
+    assert "" == REFUSALS.reason
 
 
 async def test_at_start(broker: Broker) -> None:
