@@ -38,7 +38,7 @@ from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.foreign_type import ForeignType
-from streams.journal.port import log_name
+from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.clients import KafkaClients
@@ -147,9 +147,9 @@ class ReadSide(Part):
         span = layout.of(stream_slice(stream))
         log = log_name(type, span.number)
         if log not in self._backlogs:
-            ended = [log_name(type, span.number) for span in layout.logs if span.sealed is not None]
-            for name in ended:
-                self._backlogs.pop(name, None)
+            are_open = {log_name(type, span.number) for span in layout.open}
+            for ended in [name for name in self._backlogs if log_type(name) == type and name not in are_open]:
+                del self._backlogs[ended]
             self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
         return self._backlogs[log]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from servers.where import ServersError, Where
+from servers.where import CLIENT, ServersError, Where
 
 YAML = """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
@@ -48,7 +48,7 @@ credentials_validity: 0ms
 client_encryption_options:
   enabled: true
   optional: false
-  require_client_auth: optional
+  require_client_auth: true
   keystore: {keystore}
   truststore: {truststore}
   ssl_context_factory:
@@ -149,6 +149,7 @@ def _secured(certificates: Path) -> str:
     from servers.certificates import Authority  # it needs packages, which `up` does without
 
     authority = Authority(certificates)
+    authority.client(CLIENT)
     shown = certificates / f"{CERTIFICATE}.pem"
     if not shown.exists():
         authority.server(CERTIFICATE)

@@ -63,9 +63,8 @@ class Authority:
         return self.issue(name, *LOCAL)
 
     def _issued(self, name: str, hosts: tuple[str, ...], lifetime: timedelta) -> Certificate:
-        # A list of no host at all is none that Java reads.
-        listed = hosts or ("client.invalid",)
-        issued = self._ca.issue_cert(*listed, common_name=name, not_after=datetime.now(UTC) + lifetime)
+        names = hosts or ("client.invalid",)  # Java takes no certificate with an empty list of names
+        issued = self._ca.issue_cert(*names, common_name=name, not_after=datetime.now(UTC) + lifetime)
         certificate = b"".join(part.bytes() for part in issued.cert_chain_pems)
         key = _pkcs8(issued.private_key_pem.bytes())
         files = Certificate(*(self.folder / f"{name}.{ending}" for ending in ("crt", "key", "pem")))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from servers import cassandra, kafka, postgres, process, registry, tools
 from servers.probe import Answer, probe
-from servers.where import PRODUCTS, ServersError, Where
+from servers.where import CLIENT, PRODUCTS, ServersError, Where
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -83,9 +83,9 @@ def _command(name: str, where: Where) -> list[str | Path]:
 
 
 def _probe(name: str, where: Where) -> Answer:
-    return probe(
-        name, where.port(name), host=where.host, tls=bool(where.certificates) and name in ("cassandra", "postgres")
-    )
+    secured = where.certificates if name in ("cassandra", "postgres") else None
+    shown = secured / f"{CLIENT}.pem" if secured is not None else None
+    return probe(name, where.port(name), host=where.host, tls=shown)
 
 
 def _wait(name: str, where: Where, deadline: float) -> None:

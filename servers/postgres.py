@@ -38,16 +38,15 @@ ssl_ca_file = '{ca}'
 """
 
 SECURED_ACCESS = """\
-# Written by `python3 -m servers up`. With TLS alone: the role `certified` by a certificate, others by a password.
-hostssl shop +certified {host}/32 cert
+# Written by `python3 -m servers up`. With TLS alone: the user `certified` by a certificate, others by a password.
+hostssl shop certified {host}/32 cert
 hostssl shop all {host}/32 scram-sha-256
 """
 
 SECURED_SETUP = """\
-CREATE ROLE certified;
+CREATE ROLE certified LOGIN;
 CREATE ROLE shop LOGIN CREATEROLE PASSWORD 'shop';
 CREATE DATABASE shop OWNER shop;
-GRANT certified TO shop WITH ADMIN OPTION, INHERIT FALSE;
 """
 
 SETUP = """\

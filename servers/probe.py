@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 from enum import Enum
+from pathlib import Path
 
 from servers.where import HOST, REGISTRY_PATH
 
@@ -19,9 +20,9 @@ class Answer(Enum):
     READY = "in service"
 
 
-def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST, tls: bool = False) -> Answer:
+def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST, tls: Path | None = None) -> Answer:
     """Ask what listens on a port of this machine, at one of its addresses. `timeout` in seconds covers each step. With
-    `tls` it speaks TLS, to whomever."""
+    `tls` it speaks TLS, to whomever, and shows the certificate in this file if it is there."""
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.settimeout(timeout)
@@ -29,7 +30,10 @@ def probe(name: str, port: int, timeout: float = 2.0, host: str = HOST, tls: boo
                 if name == "postgres":
                     connection.sendall(struct.pack(">ii", 8, 80877103))  # an SSLRequest, answered by S
                     _exactly(connection, 1)
-                with _ANYBODY.wrap_socket(connection) as secured:
+                context = ssl._create_unverified_context()
+                if tls.exists():
+                    context.load_cert_chain(tls)
+                with context.wrap_socket(connection) as secured:
                     return _PROBES[name](secured)
             return _PROBES[name](connection)
     except ConnectionRefusedError:
@@ -94,7 +98,6 @@ def _registry(connection: socket.socket) -> Answer:
     return Answer.READY if status[:5] == _HTTP_OK[:5] and status[8:] == _HTTP_OK[8:] else Answer.FOREIGN
 
 
-_ANYBODY = ssl._create_unverified_context()
 _HTTP_OK = b"HTTP/1.x 200 "
 _PROBES = {"kafka": _kafka, "cassandra": _cassandra, "postgres": _postgres, "registry": _registry}
 

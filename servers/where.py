@@ -19,6 +19,8 @@ JOURNALS = {"cassandra": "cassandra", "postgresql": "postgres"}
 """The server that a journal URL of this scheme needs."""
 REGISTRY_PATH = "/apis/ccompat/v7"
 """Below it our registry answers as Confluent's does."""
+CLIENT = "client"
+"""The name of the certificate that we show to servers that want one."""
 COMMITLOG_SYNCS = ("periodic", "group", "batch")
 
 

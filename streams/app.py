@@ -141,7 +141,9 @@ class _Context(Part):
             await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(self._broker.visible, self._topics, self._app.supervisor)
+        await watch_partitions(
+            self._broker.visible, [topic for topic in self._topics if topic.needs], self._app.supervisor
+        )
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

@@ -12,6 +12,19 @@ from streams.ownership.owner import CLOSE_SECONDS, Owner
 from streams.ownership.waiting import WaitingLog
 
 
+class Source:
+    """Whoever brings the commands of an owner: what it was told of slices, with the offset where they go on."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int | None]] = []
+
+    def hold(self, slice: int) -> None:
+        self.told.append(("hold", slice, None))
+
+    def go_on(self, slice: int, offset: int) -> None:
+        self.told.append(("go on", slice, offset))
+
+
 class RunningOwner(Owner):
     """It runs from `resume` to `suspend` or `close`."""
 
@@ -19,6 +32,7 @@ class RunningOwner(Owner):
         waiting = waiting or WaitingLog(handler.log, Supervisor(), asyncio.Event())
         super().__init__(handler=handler, waiting=waiting, **options)
         self.running: asyncio.Task[Exception | None] | None = None
+        self.source = Source()
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -32,7 +46,7 @@ class RunningOwner(Owner):
 
     def resume(self) -> None:
         """Serve (again)."""
-        self.open()
+        self.open(self.source)
         self.running = asyncio.create_task(self.run(), name=f"running {self.log}")
 
     async def suspend(self, seconds: float) -> None:

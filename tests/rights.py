@@ -24,9 +24,9 @@ class Asked(NamedTuple):
     needs: frozenset[str]
 
 
-def operations(told: Any) -> Iterator[Asked]:
+def operations(document: Any) -> Iterator[Asked]:
     """All operations of a document, with something that there is not in the place of each variable."""
-    for path, methods in told["paths"].items():
+    for path, methods in document["paths"].items():
         for method, operation in methods.items():
             needs = frozenset(right for way in operation["security"] for rights in way.values() for right in rights)
             yield Asked(method.upper(), re.sub(r"\{\w+\}", "nothing", path), needs)

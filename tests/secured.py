@@ -9,7 +9,7 @@ from pathlib import Path
 
 from servers import control
 from servers.certificates import Authority
-from servers.where import Where
+from servers.where import CLIENT, Where
 from tests.e2e.worker import free_port
 
 
@@ -29,7 +29,8 @@ class Secured:
 
     def cassandra(self, login: str = "cassandra:cassandra", host: str = "127.0.0.1", **options: object) -> str:
         """The URL of a journal there."""
-        return f"cassandra://{_at(login)}{host}:{self.where.cassandra_port}/shop{self._query(options)}"
+        shown = {"cert": self.authority.folder / f"{CLIENT}.pem", **options}
+        return f"cassandra://{_at(login)}{host}:{self.where.cassandra_port}/shop{self._query(shown)}"
 
     def postgres(self, login: str = "shop:shop", host: str = "127.0.0.1", **options: object) -> str:
         """The URL of a journal there."""

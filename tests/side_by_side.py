@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-LINE = ("e2e", "autonomy", "chaos", "foreign", "bench", "contract", "compatibility", "fuzz", "simulation", "unit")
-"""The folders of `tests/` from the front to the back."""
+WAITING = ("e2e", "growth", "autonomy", "chaos", "security", "foreign", "bench")
+LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
+"""The folders of `tests/` from the front to the back; another one is at the front."""
 WHOLE = "tests/chaos/"
 """Its files share servers of their own, so one process runs them all."""
 
@@ -59,6 +61,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("alone") is None, LINE.index(folder) if folder in LINE else 0
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Half characters, which tests of strangers' text have in what they show, cannot be sent: they go as they are
+    written."""
+    return sendable((yield))
+
+
+def sendable(value: Any) -> Any:
+    """The same, with texts that UTF-8 can hold."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {sendable(key): sendable(one) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(map(sendable, value))
+        case _:
+            return value
 
 
 def keep_table(config: pytest.Config, title: str, lines: list[str]) -> None:

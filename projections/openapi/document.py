@@ -56,7 +56,8 @@ def document(
 ) -> dict[str, Any]:
     """The document. `app` is the context of what is about the app itself. Raises `KeyError` for a header or a problem
     that `parts` does not know."""
-    operations = [(route, it) for route in routes if (it := route.described) is not None and not it.hidden]
+    all = [(route, route.described) for route in routes if route.described is not None]
+    operations = [(route, operation) for route, operation in all if not operation.hidden]
     events = {type_: list(context.decider.events.values()) for type_, context in contexts.items()}
     known = schemas_of(
         [Problem, *chain.from_iterable(_types(operation) for _, operation in operations), *chain(*events.values())],

@@ -62,7 +62,7 @@ async def published_here(side: ReadSide) -> dict[str, TopicReach]:
     tails = side.publisher.tails if side.publisher is not None else ()
     published: dict[str, TopicReach] = {}
     for tail in sorted(tails, key=lambda tail: -tail.published):  # of two logs of a slice the one before counts
-        published.update({slice.stream: TopicReach(tail.published, slice.end) for slice in tail.slices})
+        published.update({slice.stream: TopicReach(tail.published_of(slice.slice), slice.end) for slice in tail.slices})
     others = [
         stream
         for type, source in side.sources.items()

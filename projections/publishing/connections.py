@@ -12,7 +12,8 @@ from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.grants import Role
-from streams.journal.port import Journal, Unavailable
+from streams.journal.layout_follower import LayoutFollower
+from streams.journal.port import Journal
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
@@ -23,9 +24,6 @@ from streams.runtime.part import Part
 from streams.runtime.places import claim_folder
 from streams.runtime.preparation import journal_answers, prepare, stop_on_user_error, topics_of_others
 from streams.runtime.rights import Rights
-
-LOOK_SECONDS = 30.0
-"""Between two looks at the layouts of the types."""
 
 
 class Connections(Part):
@@ -65,7 +63,7 @@ class Connections(Part):
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
                 wanted = self._type_topics(type_)
-                watched += wanted
+                watched += [topic for topic in wanted if topic.needs]
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
@@ -78,15 +76,9 @@ class Connections(Part):
         supervisor = self._app.supervisor
         self._tasks += [
             supervisor.keep("topics", lambda: watch_partitions(self.broker.visible, watched, supervisor)),
-            supervisor.keep("looking whether logs were split or merged", self._follow_layouts),
         ]
-
-    async def _follow_layouts(self) -> None:
-        """Look at them now and then: who reads a log to its seal looks at once."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for type_, layout in self.layouts.items():
-                await until_it_answers(layout.look, f"journal: the layout of {type_}", Unavailable)
+        for type_, layout in self.layouts.items():  # now and then: who reads a log to its seal looks at once
+            self._tasks.append(supervisor.keep(f"the layout of {type_}", LayoutFollower(layout).follow))
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

@@ -72,9 +72,10 @@ class Heads:
 
     def _keep_open(self, type: str, layout: Layout) -> None:
         """Forget the heads of logs that have ended; nearly nobody asks for them any more."""
-        for log in [log for log, task in self._latest.items() if log_type(log) == type and task.done()]:
-            if not layout.log(log_number(log)).is_open:
-                del self._latest[log], self._began[log]
+        are_open = {log_name(type, log.number) for log in layout.open}
+        done = {log for log, task in self._latest.items() if log_type(log) == type and task.done()}
+        for log in done - are_open:
+            del self._latest[log], self._began[log]
 
     def _done(self, task: asyncio.Task[Commit | None]) -> None:
         self._all.discard(task)

@@ -36,8 +36,6 @@ class Publisher(Part):
         self._app = app
         self._alone = alone
         self._framings: list[RegistryFraming] = []
-        self._seats: set[TopicPartition] = set()
-        """All that this worker has, of all types; most have no log."""
         self._hints_of: dict[str, Tailers] = {}
         """By the topic of their hints."""
         self._tailers: dict[str, Tailers] = {}
@@ -60,13 +58,11 @@ class Publisher(Part):
                 hints=context.commits_topic,
                 supervisor=app.supervisor,
             )
-            self._tailers[type_] = Tailers(publication, self._listen)
+            self._tailers[type_] = Tailers(publication)
             app.place(context.commits_topic, f"{context.commits_topic}-hints")
             self._hints_of[context.commits_topic] = self._tailers[type_]
             app.layouts[context.commits_topic] = connections.layouts[type_]
         self._hints = HintReader(app.clients, self._hints_of)
-        self._first_hints = HintReader(app.clients, self._hints_of)
-        """Of logs that are not known yet. The more partitions a request has, the more it costs, there and here."""
 
     @property
     def tails(self) -> Iterable[Tail]:
@@ -86,7 +82,7 @@ class Publisher(Part):
             for framing in self._framings:
                 await framing.start()
         keep = self._app.supervisor.keep
-        self._following += [keep("hints", self._hints.run), keep("hints of new logs", self._first_hints.run)]
+        self._following.append(keep("hints", self._hints.run))
         for type_, tailers in self._tailers.items():
             name = f"the logs of {type_} that are published"
             self._following.append(keep(name, tailers.follow_layout))
@@ -95,15 +91,9 @@ class Publisher(Part):
         """The seats of a type say which of its logs are tailed here."""
         count = self._app.settings.partitions
         seats = {TopicPartition(*tp) for tp in assignment if tp.topic in self._hints_of and tp.partition < count}
-        self._seats = seats
+        self._hints.assign(seats)
         for topic, tailers in self._hints_of.items():
             tailers.assign({tp.partition for tp in seats if tp.topic == topic})
-
-    def _listen(self) -> None:
-        """Have hints read of all seats, and apart of those with logs that are tailed here."""
-        tails = {TopicPartition(topic, tail.seat) for topic, of in self._hints_of.items() for tail in of.tails.values()}
-        self._hints.assign(tails)
-        self._first_hints.assign(self._seats - tails)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._following))

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from projections.publishing.publication import COMMIT_END, NOTHING_BEFORE, Publication, events_by_slice
 from streams.concurrency.tasks import all_of
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, SliceHead, Unavailable, log_name
+from streams.journal.port import Commit, Unavailable, log_name
 from streams.journal.position import Place, Position, stream_name
-from streams.journal.slice_log import SliceLog
+from streams.journal.slice_log import SliceLog, seals_before
 from streams.kafka.published_through import journal_is_behind, published_place
 
 
@@ -43,12 +43,14 @@ class ResumePoint(NamedTuple):
     """Up to where a log is published.
 
     nr       all slices have all events up to this commit
-    slices   how far each is
+    said     so it was said before: of slices that could not be looked at no more is known
+    slices   how far each of the others is
     reason   why the log is not the one that they are from; empty when it is
     is_end   whether that commit is the seal
     """
 
     nr: int
+    said: int
     slices: Mapping[int, SlicePoint]
     reason: str = ""
     is_end: bool = False
@@ -67,37 +69,42 @@ class _Last(NamedTuple):
         return self.position.nr > eventful_nr or (self.position.nr == eventful_nr and self.ends) or not eventful_nr
 
 
-async def find_resume_point(publication: Publication, span: LogSpan) -> ResumePoint:
-    """Look at the topic, and then whether the log has what stands there. Raises `Unavailable`, `KafkaError`,
-    `TimeoutError`."""
+async def find_resume_point(
+    publication: Publication, span: LogSpan, slices: Sequence[int] | None = None
+) -> ResumePoint:
+    """Look at the topic, and then whether the log has what stands there; for these slices of the log, or those whose
+    partitions have a leader. Raises `Unavailable`, `KafkaError`, `TimeoutError`."""
     journal, log = publication.journal, log_name(publication.type, span.number)
     copy = await journal.published(log)  # first, so that nobody looks at topics while the journal is down
-    looks = await all_of(_last_record(publication, slice) for slice in span.slices)
-    last = dict(zip(span.slices, looks, strict=True))
-    nr = span.begins_after if copy is None else max(copy.nr, span.begins_after)
+    looked_at = await with_leader(publication, span.slices if slices is None else slices)
+    looks = await all_of(_last_record(publication, slice) for slice in looked_at)
+    last = dict(zip(looked_at, looks, strict=True))
+    said = nr = span.begins_after if copy is None else max(copy.nr, span.begins_after)
     head = await journal.head(log, span.begins_after)
     ends_at = span.begins_after if head is None else head.nr
     is_sealed = head is not None and head.is_seal
     its = [found for found in last.values() if found is not None and not (is_sealed and found.position.nr > ends_at)]
     if reason := await _refusal(publication, log, its, nr, ends_at):
-        return ResumePoint(nr, {}, reason)
+        return ResumePoint(nr, nr, {}, reason)
     commit = await _commit(publication, log, nr) if nr > span.begins_after else None
     if commit is None and nr > span.begins_after:
         raise Unavailable(f"{log}: commit {nr}, up to which it is published, cannot be read yet")
-    inherited = await _inherited(publication, span)
-    slices = {}
+    parents = [publication.layout.layout.log(number) for number in span.parents]
+    seals = await seals_before(journal, publication.type, span, parents)
+    inherited = {slice: head for seal in seals for slice, head in seal.slices.items()}
+    points = {}
     for slice, found in last.items():
         before = inherited[slice].eventful_nr if slice in inherited else 0
         eventful_nr = before if commit is None else commit.slices[slice].eventful_nr
         if found is not None and not found.reaches(before):
             # What the logs before have published is gone: readers are to see that, and have it from the journal.
             newest = await _last_event(publication, slice, before)
-            slices[slice] = SlicePoint((span.begins_after + 1, -1), newest, found.end)
+            points[slice] = SlicePoint((span.begins_after + 1, -1), newest, found.end)
         else:
-            slices[slice] = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
-    least = min((point.done for point in slices.values()), default=(nr + 1, -1))
+            points[slice] = _point(stream_name(publication.type, slice), found, nr, eventful_nr)
+    least = min(point.done for point in points.values())
     nr = min(max(least[0] - 1, span.begins_after), max(ends_at, nr))
-    return ResumePoint(nr, slices, is_end=is_sealed and nr == ends_at)
+    return ResumePoint(nr, said, points, is_end=is_sealed and nr == ends_at)
 
 
 def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int) -> SlicePoint:
@@ -110,16 +117,13 @@ def _point(stream: str, last: _Last | None, nr: int, eventful_nr: int) -> SliceP
     return SlicePoint(max(place, all_out) if last.reaches(eventful_nr) else place, last.position, last.end)
 
 
-async def _inherited(publication: Publication, span: LogSpan) -> Mapping[int, SliceHead]:
-    """How far slices were when their log began, by the seals of those before it."""
-    slices: dict[int, SliceHead] = {}
-    for number in span.parents:
-        parent, name = publication.layout.layout.log(number), log_name(publication.type, number)
-        seal = await publication.journal.head(name, parent.begins_after)
-        if seal is None or not seal.is_seal:
-            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
-        slices |= seal.slices
-    return slices
+async def with_leader(publication: Publication, slices: Sequence[int]) -> Sequence[int]:
+    """Those of these slices at whose ends one can look. Raises `Unavailable` where there is none, and `KafkaError`."""
+    topic = (await publication.broker.describe([publication.topic])).get(publication.topic)
+    without = frozenset() if topic is None else topic.without_leader
+    if not (found := [slice for slice in slices if slice not in without]):
+        raise Unavailable(f"Kafka: no leader of {publication.topic}-{min(slices)}")
+    return found
 
 
 async def _last_event(publication: Publication, slice: int, nr: int) -> Position | None:

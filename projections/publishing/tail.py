@@ -4,10 +4,9 @@ The log of commits is dense, so reading nr + 1 until it is there can miss nothin
 bring what it would read next: see `streams.journal.commit_hint`. Where it goes on: `resume_point`. A record that is
 sent twice has the same position.
 
-The slices of a batch of commits are sent side by side, and the next batch is read when all of them are out. So what one
-partition does not take holds up the log, by a trouble that `/health/ready` shows: nobody's events pass it by unnoticed,
-one number says how far the log is, and one batch is all that is held in memory. An outage is mostly that of a broker,
-which slices share; to let the others run ahead would bring readers little, and have to be read twice.
+The slices of a batch of commits are sent side by side, and the next batch is read when they are out: see `slice_tails`.
+What one partition does not take keeps no other waiting for long. One number still says how far the log is: all slices
+are out up to there, and whoever tails the log next goes on with each from where it is.
 
 A log that goes on from others is published when these are to their ends, wherever their tails run; the tail of a log
 ends behind its seal.
@@ -24,23 +23,17 @@ from collections.abc import Iterable, Sequence
 from aiokafka.errors import KafkaError
 
 from projections.publishing.hints.carried_commits import CarriedCommits
-from projections.publishing.publication import Publication, events_by_slice
-from projections.publishing.resume_point import find_resume_point
+from projections.publishing.publication import Publication
+from projections.publishing.resume_point import find_resume_point, with_leader
 from projections.publishing.slice_tail import LOOK_AGAIN_SECONDS, SliceTail, stand_still
-from streams.concurrency.fairness import yield_if_due
+from projections.publishing.slice_tails import ERRORS, EVENTS_AT_ONCE, FIRST_COMMITS, SliceTails, next_most
 from streams.concurrency.retry import until_it_answers
-from streams.concurrency.tasks import all_of
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, Published, Unavailable, log_name, next_page
+from streams.journal.port import Commit, Published, Unavailable, log_name
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-FIRST_COMMITS = 5
-"""What a commit of a log holds is not known before it is read."""
-COMMITS_AT_ONCE = 50
-EVENTS_AT_ONCE = 2_000
-"""About so many are read and published together: while they are made, nobody else in this worker has a turn."""
 REMEMBER_SECONDS = 5.0
 LOOK_AT_TOPIC_SECONDS = 30.0
 """Between two looks whether the topic still has what was published to it, while there is nothing to do."""
@@ -50,8 +43,6 @@ PATIENCE_SECONDS = 5.0
 PARENT_SECONDS = 0.1
 """Between two looks whether the logs before this one are published."""
 
-_ERRORS = (Unavailable, KafkaError, TimeoutError)
-
 
 class Tail:
     """One log, from its last published events onwards."""
@@ -59,15 +50,12 @@ class Tail:
     def __init__(self, publication: Publication, span: LogSpan) -> None:
         self.log = log_name(publication.type, span.number)
         self.seat = span.seat
-        self.published = span.begins_after
-        """All slices have all events up to this commit."""
         self.carried = CarriedCommits()
         """What hints have brought."""
         self._publication = publication
         self._span = span
-        self._all_slices = publication.layout.layout.slices
-        self._slices = {slice: SliceTail(publication, slice) for slice in span.slices}
         self._wake = asyncio.Event()
+        self._tails = SliceTails(publication, span, self._wake.set)
         self._looked = self._looked_at_topic = 0.0
         self._doubted = False
         self._most = FIRST_COMMITS
@@ -82,7 +70,16 @@ class Tail:
     @property
     def slices(self) -> Iterable[SliceTail]:
         """Those of the log."""
-        return self._slices.values()
+        return self._tails.slices.values()
+
+    @property
+    def published(self) -> int:
+        """All slices have all events up to this commit."""
+        return self._tails.published
+
+    def published_of(self, slice: int) -> int:
+        """One slice has all of its events up to this commit."""
+        return self._tails.published_of(slice)
 
     @property
     def limit(self) -> str:
@@ -98,7 +95,7 @@ class Tail:
     def wake(self, nr: int = 0) -> None:
         """There may be something new: commit `nr`, as a hint says."""
         self._hinted = max(self._hinted, nr)
-        self._doubted |= 0 < nr < self.published
+        self._doubted |= 0 < nr < self._tails.read
         self._wake.set()
 
     async def run(self) -> None:
@@ -106,6 +103,13 @@ class Tail:
         if await self._is_out(self._span):
             return
         await self._parents_are_out()
+        try:
+            await self._publish_all()
+        finally:
+            await self._tails.close()
+        await until_it_answers(self._save, f"{self.log}: noting that it is published to its end", Unavailable)
+
+    async def _publish_all(self) -> None:
         await self._begin()
         while self.published != self._sealed:
             if self._doubted and time.monotonic() - self._looked > LOOK_AGAIN_SECONDS:
@@ -113,7 +117,7 @@ class Tail:
             self._wake.clear()
             if await self._publish():
                 self._moved = time.monotonic()
-                if self.published != self._hinted:  # there may be more
+                if self._tails.read != self._hinted:  # there may be more
                     continue
             else:
                 await self._report_hole()
@@ -122,7 +126,6 @@ class Tail:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_until_next_look()):  # `wait_for` may lose a cancellation to a hint
                     await self._wake.wait()
-        await until_it_answers(self._save, f"{self.log}: noting that it is published to its end", Unavailable)
 
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
@@ -148,15 +151,17 @@ class Tail:
     async def _begin(self) -> None:
         """Find the last published events, and wait for as long as they are not in the log: publishing on behind them
         would mix two histories."""
+        await self._tails.close()
         try:
             while True:
                 self.carried.begin(await self._end_of_hints())
                 point = await until_it_answers(
                     lambda: find_resume_point(self._publication, self._span),
                     f"{self.log}: finding the last published events",
-                    _ERRORS,
+                    ERRORS,
                 )
-                self.published, self._sealed = point.nr, point.nr if point.is_end else self._sealed
+                self._sealed = point.nr if point.is_end else self._sealed
+                self._tails.stand(point.nr)
                 self._looked, self._doubted = time.monotonic(), False
                 self._looked_at_topic = self._looked
                 if not point.reason:
@@ -164,8 +169,7 @@ class Tail:
                 await stand_still(self._publication, self.log, point.reason)
         finally:
             self._publication.supervisor.well(f"tail {self.log}")
-        for number, slice in self._slices.items():
-            slice.resume(point.slices[number])
+        self._tails.resume(point)
 
     async def _end_of_hints(self) -> int | None:
         """The offset of the next hint; None where the commits that hints bring do not count, or while Kafka does not
@@ -179,7 +183,7 @@ class Tail:
         """A commit was said to be new that is not behind those published: the hint came late, or the log is another."""
         self._looked, self._doubted = time.monotonic(), False
         with contextlib.suppress(Unavailable):
-            if await self._newest() < self.published:
+            if await self._newest() < self._tails.read:
                 await self._begin()
 
     async def _newest(self) -> int:
@@ -197,9 +201,10 @@ class Tail:
             return
         self._looked_at_topic = now
         broker, topic = self._publication.broker, self._publication.topic
-        with contextlib.suppress(KafkaError, TimeoutError):
-            ends = await broker.end_offsets(topic, self._slices)
-            short = [slice for slice in self.slices if ends[slice.slice] < slice.end]
+        with contextlib.suppress(KafkaError, TimeoutError, Unavailable):
+            looked_at = await with_leader(self._publication, self._tails.keeping_up)
+            ends = await broker.end_offsets(topic, looked_at)
+            short = [slice for slice in self.slices if slice.slice in ends and ends[slice.slice] < slice.end]
             for slice in short:
                 log.warning(
                     "%s: its events topic ends before offset %d, and had %d",
@@ -214,37 +219,33 @@ class Tail:
 
         Anybody may write a hint, so the log is asked first whether it has what was said to be there.
         """
-        if self._hinted > self.published and time.monotonic() - self._moved > HOLE_SECONDS:
+        if self._hinted > self._tails.read and time.monotonic() - self._moved > HOLE_SECONDS:
             self._moved = time.monotonic()
             with contextlib.suppress(Unavailable):
-                if await self._newest() <= self.published:
-                    self._hinted = self.published
+                if await self._newest() <= self._tails.read:
+                    self._hinted = self._tails.read
                     return
             log.error(
                 "%s: commit %d was written, but commit %d cannot be read: nothing is published behind it. "
                 "Has the journal lost writes that it had acknowledged (commitlog_sync, replication)?",
                 self.log,
                 self._hinted,
-                self.published + 1,
+                self._tails.read + 1,
             )
 
     async def _publish(self) -> bool:
         """Publish the next commits. Returns whether there were any."""
+        self._tails.check()
         commits = self.carried.take(EVENTS_AT_ONCE) or await self._read()
         if not commits:
             return False
-        for commit in commits:
-            await yield_if_due()
-            for slice, events in events_by_slice(commit, self._all_slices).items():
-                self._slices[slice].add(commit, events)
-        await all_of(slice.send() for slice in self.slices if slice.has_records)
+        await self._tails.publish(commits)
         if (limit := self.limit) != self._said_limit:
             if limit and not self._said_limit:
                 log.warning("%s", limit)
             self._said_limit = limit
-        self.published = commits[-1].nr
         if commits[-1].is_seal:
-            self._sealed = self.published
+            self._sealed = commits[-1].nr
         else:
             await self._remember()
         return True
@@ -252,12 +253,12 @@ class Tail:
     async def _read(self) -> Sequence[Commit]:
         """The next commits in the journal, where there are any."""
         commits = await until_it_answers(
-            lambda: self._publication.journal.commits(self.log, self.published, self._most),
+            lambda: self._publication.journal.commits(self.log, self._tails.read, self._most),
             f"{self.log}: reading",
             Unavailable,
         )
         if commits:
-            self._most = _next_most(commits)
+            self._most = next_most(commits)
             self.carried.follow(commits)
         return commits
 
@@ -278,11 +279,3 @@ def _until_next_look() -> float:
     """Seconds until a tail looks at the journal whether it was woken or not: all tails of a worker in the same moment,
     for it is the waking up that costs, here and there."""
     return POLL_SECONDS - asyncio.get_running_loop().time() % POLL_SECONDS
-
-
-def _next_most(commits: Sequence[Commit]) -> int:
-    """How many commits to read next, when these were the last ones: few where they are large, in events or in bytes."""
-    events = sum(len(commit.events) for commit in commits)
-    size = sum(len(event.data) for commit in commits for event in commit.events)
-    most = EVENTS_AT_ONCE * len(commits) // max(events, 1)
-    return max(1, min(COMMITS_AT_ONCE, most, next_page(size, len(commits))))

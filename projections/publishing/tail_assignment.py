@@ -7,42 +7,41 @@ partition tails the log.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from functools import partial
 
 from projections.publishing.publication import Publication
 from projections.publishing.tail import Tail
 from streams.concurrency.fairness import yield_if_due
 from streams.journal.commit_hint import read_hint
+from streams.journal.layout import Layout
+from streams.journal.layout_follower import LayoutFollower
 from streams.runtime.partition_pump import ConsumerRecord
 
-LOOK_SECONDS = 30.0
-"""Between two looks at the layout when nothing says that it has changed."""
+LOOK_AGAIN_SECONDS = 30.0
+"""Between two looks at a log that is published to its end."""
 
 
 class Tailers:
-    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it. `changed()` is called when
-    they are others."""
+    """The tails of one aggregate type in this worker: of the logs whose seats Kafka gave it."""
 
-    def __init__(self, publication: Publication, changed: Callable[[], None] = lambda: None) -> None:
-        self._has_changed = changed
+    def __init__(self, publication: Publication) -> None:
         self.tails: dict[int, Tail] = {}
         """By the number of the log."""
         self._seats: set[int] = set()
         """All that this worker has; most have no log."""
-        self._ended: set[int] = set()
-        """The logs that are published to their ends."""
+        self._ended: dict[int, float] = {}
+        """The logs that are published to their ends, and when they are to be looked at again."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._unknown = asyncio.Event()
-        """Set where the layout that is known may not be the newest."""
+        self._layout = LayoutFollower(publication.layout)
         self._publication = publication
 
     async def receive(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         """Take the next hints of a seat."""
         tails = [tail for tail in self.tails.values() if tail.seat == partition]
         if not tails and partition in self._seats:
-            self._unknown.set()
+            self._layout.look_soon()
         key = self._publication.layout.layout.hint_key
         newest: dict[Tail, int] = {}
         for record in records:
@@ -69,7 +68,8 @@ class Tailers:
     def _keep_to_layout(self) -> None:
         seats = self._seats
         begun = [span for span in self._publication.layout.layout.logs if span.after is not None]
-        spans = {span.number: span for span in begun if span.seat in seats and span.number not in self._ended}
+        ended = {number for number, again in self._ended.items() if time.monotonic() < again}
+        spans = {span.number: span for span in begun if span.seat in seats and span.number not in ended}
         for number in self._tasks.keys() - spans.keys():
             self._tasks.pop(number).cancel()
             del self.tails[number]
@@ -77,35 +77,25 @@ class Tailers:
             self.tails[number] = tail = Tail(self._publication, spans[number])
             run = partial(self._run, number, tail)
             self._tasks[number] = self._publication.supervisor.keep(f"publishing {tail.log}", run)
-        self._has_changed()
 
     async def _run(self, number: int, tail: Tail) -> None:
         await tail.run()
-        self._ended.add(number)
+        self._ended[number] = time.monotonic() + LOOK_AGAIN_SECONDS
         if self.tails.get(number) is tail:
             del self.tails[number], self._tasks[number]
-        self._unknown.set()
+        self._layout.look_soon()
 
     async def follow_layout(self) -> None:
         """Keep to the newest layout, for ever: when a log has ended, when a hint is of one that is not known, and now
         and then. Raises `Unavailable`.
 
-        Then logs that had been published to their ends are looked at again: a former tail, or a write that came late,
-        may have noted since that they are not. The logs that go on from them would wait for ever.
+        Now and then logs that had been published to their ends are looked at again: a former tail, or a write that came
+        late, may have noted since that they are not. The logs that go on from them would wait for ever.
         """
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._unknown.wait()
-            if not self._unknown.is_set():
-                self._ended.clear()
-            self._unknown.clear()
-            try:
-                await self._publication.layout.look()
-            except Exception:
-                self._unknown.set()  # whoever calls it again finds it so, and looks at once
-                raise
-            self._keep_to_layout()
+        await self._layout.follow(self._follow)
+
+    async def _follow(self, layout: Layout) -> None:
+        self._keep_to_layout()
 
     async def close(self) -> None:
         """Tail nothing any more."""

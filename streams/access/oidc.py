@@ -134,11 +134,11 @@ class Oidc:
         connector = aiohttp.TCPConnector(ssl=self._tls if self._tls is not None else True)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
             where = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-            told = await _json(http, where, _Discovered)
-            if told.issuer != self._issuer:
-                raise ValueError(f"it calls itself {told.issuer!r}")
-            _check_url("jwks_uri", told.jwks_uri)
-            return _usable(await _json(http, told.jwks_uri, _KeySet))
+            discovered = await _json(http, where, _Discovered)
+            if discovered.issuer != self._issuer:
+                raise ValueError(f"it calls itself {discovered.issuer!r}")
+            _check_url("jwks_uri", discovered.jwks_uri)
+            return _usable(await _json(http, discovered.jwks_uri, _KeySet))
 
 
 async def _json(http: aiohttp.ClientSession, url: str, type: type[Any]) -> Any:

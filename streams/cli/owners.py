@@ -14,6 +14,7 @@ from streams.cli.http import Door, ask, read
 from streams.cli.kafka import members
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command, print_table
 from streams.journal.port import log_type
+from streams.journal.position import stream_name
 from streams.moments import in_utc
 from streams.settings import Settings
 from streams.web.owners import LogStatus, OwnersAnswer
@@ -38,10 +39,10 @@ async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
     that a log has: 0-30/2 is every second one. Head is the newest commit, indexed the newest up to which all is
     derived, eventful the newest with an event; next offsets are the commands that are due, by slice, of those that have
     had some; queued are those that wait for a commit; aggregates and weight are what the cache holds; since when, and
-    how long the takeover took. Of a log that is not served a line says for what it waits.
+    how long the takeover took. Of a log that is not served, or a slice of it, a line says for what it waits.
 
-    Exit code: 0 when every log is served, with --url every one that these workers have; 1 when not; 2 wrong use, or
-    somebody does not answer.
+    Exit code: 0 when every log is served, with --url every one that these workers have, and no slice of it waits; 1
+    when not; 2 wrong use, or somebody does not answer.
     """
     answers = await asyncio.gather(
         *(get_owners(Door(url, self.settings)) for url in urls or await workers(self.settings, self.app.conf.id))
@@ -55,7 +56,9 @@ async def owners(self: TypesCommand, urls: tuple[str, ...]) -> int:
     for log in shown:
         if log.waits:
             click.echo(f"{log.log} waits: {log.waits}")
-    return DONE if all(log.serving for log in shown) else ERROR
+        for slice, reason in log.held.items():
+            click.echo(f"{stream_name(log_type(log.log), slice)} waits: {reason}")
+    return DONE if all(log.serving and not log.held for log in shown) else ERROR
 
 
 def row(status: LogStatus) -> list[Any]:

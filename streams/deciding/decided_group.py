@@ -37,6 +37,15 @@ class Verdict:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCommand:
+    """The first command of a slice that cannot be decided yet, nor can those behind it, for a reason."""
+
+    offset: int
+    aggregate_id: str
+    reason: Exception
+
+
 @dataclass(slots=True)
 class DecidedGroup:
     """The verdicts on a group of commands, in order, as they are added.
@@ -44,7 +53,8 @@ class DecidedGroup:
     nr, time       the number and the time of the commit (UTC)
     slices         how far each slice of the log is with the commit
     size           bytes of the rows
-    done           messages, from the first on, that the commit covers: fewer than all where it is full
+    done           messages, from the first on, that are decided or held: fewer than all where the commit is full
+    held           by slice the first command that cannot be decided yet: the commit covers none from there on
     snapshots      of the aggregates as they are after the commit, where one is due
     """
 
@@ -57,6 +67,7 @@ class DecidedGroup:
     verdicts: list[Verdict] = field(default_factory=list)
     size: int = 0
     done: int = 0
+    held: dict[int, HeldCommand] = field(default_factory=dict)
     snapshots: Sequence[PendingSnapshot] = ()
 
     @property
@@ -91,6 +102,10 @@ class DecidedGroup:
         """The commit covers one more message, the next one."""
         self.done += 1
         self.slices[message.partition] = SliceHead(message.offset, self.slices[message.partition].eventful_nr)
+
+    def hold(self, message: Message, aggregate_id: str, reason: Exception) -> None:
+        """The next message cannot be decided yet: it is left out, and so are those that follow it in its slice."""
+        self.held[message.partition] = HeldCommand(message.offset, aggregate_id, reason)
 
     def holds_event(self, slice: int) -> None:
         """The commit holds an event of a slice."""

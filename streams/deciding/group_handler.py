@@ -48,6 +48,7 @@ class GroupHandler:
         self.touched: dict[str, Aggregate] = {}
         """The aggregates of the group in work."""
         self._broken: dict[str, Failure] = {}
+        self._unreadable: dict[str, NotReadableYet] = {}
         self._journal = journal
         self._slices = slices
         self._advice = advice
@@ -58,7 +59,8 @@ class GroupHandler:
     async def decide_group(
         self, messages: Sequence[Message], head: Commit, waits: Callable[[Exception | None], None] | None = None
     ) -> DecidedGroup:
-        """Decide as many messages as fit into one commit, the next one after `head`.
+        """Decide as many messages as fit into one commit, the next one after `head`. Where an aggregate has an event
+        that this code does not know, what follows in its slice is left out, and `held`.
 
         Waits for a journal that does not answer, of which `waits` is told as by `until_it_answers`. Raises the other
         errors of the journal: what is raised over one command is the failure of that command.
@@ -66,10 +68,11 @@ class GroupHandler:
         group = DecidedGroup(self.log, self.decider.type, self.limits, head.nr + 1, dict(head.slices), now())
         commands = [self._read(message, head.topic_id) for message in messages]
         ids = [envelope.aggregate_id for envelope, failure in commands if failure is None]
-        await until_it_answers(
-            lambda: self.load(ids), f"{self.log}: loading aggregates", (Unavailable, NotReadableYet), waits
-        )
+        await until_it_answers(lambda: self.load(ids), f"{self.log}: loading aggregates", Unavailable, waits)
         for message, (envelope, failure) in zip(messages, commands, strict=True):
+            if self._is_held(message, envelope, failure, group):
+                group.done += 1
+                continue
             if not self._decide(envelope, failure, group):
                 break
             group.cover(message)
@@ -103,8 +106,8 @@ class GroupHandler:
     async def load(self, ids: Iterable[str]) -> None:
         """Bring the aggregates of a group into work, the cold ones concurrently.
 
-        One that the domain cannot make from its events stays out, and its commands fail. Raises `Unavailable`, and
-        `NotReadableYet` when there is an event that this code does not know.
+        One that the domain cannot make from its events stays out, and its commands fail. One with an event that this
+        code does not know stays out, and its slice is held. Raises `Unavailable`.
         """
         cold = []
         # In the order of their commands, each once: a set has another order in every process.
@@ -123,11 +126,27 @@ class GroupHandler:
     async def _load(self, aggregate_id: str) -> None:
         async with self._loads:
             try:
-                self.touched[aggregate_id] = await load_aggregate(
-                    self._journal, self.decider, self._commands.events, aggregate_id, self._commands.window
-                )
+                self.touched[aggregate_id] = await self.look(aggregate_id)
             except EvolveFailed as error:
                 self._broken[aggregate_id] = failure_over(error.__cause__ or error)
+            except NotReadableYet as error:
+                self._unreadable[aggregate_id] = error
+
+    async def look(self, aggregate_id: str) -> Aggregate:
+        """An aggregate as the journal has it. Raises what `load_aggregate` raises."""
+        return await load_aggregate(
+            self._journal, self.decider, self._commands.events, aggregate_id, self._commands.window
+        )
+
+    def _is_held(self, message: Message, envelope: Envelope, failure: Failure | None, group: DecidedGroup) -> bool:
+        """Whether a message cannot be decided yet, or one before it in its slice."""
+        if message.partition in group.held:
+            return True
+        aggregate_id = envelope.aggregate_id
+        if failure is not None or aggregate_id in self.touched or aggregate_id not in self._unreadable:
+            return False
+        group.hold(message, aggregate_id, self._unreadable[aggregate_id])
+        return True
 
     def _decide(self, envelope: Envelope, failure: Failure | None, group: DecidedGroup) -> bool:
         """Decide one command. False where it is to be decided again, for the next commit, which is the rest of it."""
@@ -143,8 +162,8 @@ class GroupHandler:
         return True
 
     def settle(self, derived_nr: int) -> None:
-        """The group is committed: its aggregates go back into the cache."""
+        """The group is committed, or nothing of it is decided: its aggregates go back into the cache."""
         for aggregate_id, aggregate in self.touched.items():
             self.cache.put(aggregate_id, aggregate)
-        self.touched, self._broken = {}, {}
+        self.touched, self._broken, self._unreadable = {}, {}, {}
         self.cache.shrink(derived_nr)

@@ -52,6 +52,18 @@ class LayoutReader:
         return self._layout
 
 
+async def seals_before(journal: LogReads, type: str, span: LogSpan, parents: Sequence[LogSpan]) -> list[Commit]:
+    """The seals of the logs that a log goes on from: they say how far its slices were. Raises `Unavailable`."""
+    seals = []
+    for parent in parents:
+        name = log_name(type, parent.number)
+        seal = await journal.head(name, parent.begins_after)
+        if seal is None or not seal.is_seal or seal.nr > span.begins_after:
+            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
+        seals.append(seal)
+    return seals
+
+
 class SliceLog:
     """Reads the commits of a slice. They hold those of other slices of the log as well."""
 

@@ -83,12 +83,12 @@ class KafkaClient:
         await self._producers.stop()
 
     async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
-        """The metadata of topics. Raises `KafkaError`."""
+        """The metadata of the topics that exist. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await read_metadata(producer.client, topics)
 
     async def existing(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-        """The metadata of existing topics, None for a topic without a leader just now. Raises `KafkaError`."""
+        """The metadata of the topics that exist, None where Kafka cannot say yet. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
 

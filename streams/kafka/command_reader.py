@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
@@ -17,6 +17,8 @@ from streams.kafka.clients import KafkaClients, let_end, started
 from streams.limits import MIB
 from streams.security.refusals import TopicForbidden
 
+T = TypeVar("T")
+
 FETCH_WAIT_MS = 500
 """How long a broker keeps a request that finds nothing. All slices are in it, so a command that comes ends it."""
 FETCH_BYTES = 2 * MIB
@@ -24,12 +26,14 @@ FETCH_BYTES = 2 * MIB
 RECORDS = 200
 """Taken at once. What is compressed is unpacked no further than to that."""
 WAIT_MS = 60_000
+METADATA_SECONDS = 0.1
+"""For as long as a slice has no leader, aiokafka looks for one again and again, without a pause of its own."""
 AGAIN_SECONDS = 1.0
 """What is read again is told this often, until it is where it was."""
 
 
 class TopicGone(Unavailable):
-    """The topic is deleted, or has no leader: it is to be looked at anew."""
+    """The topic is deleted: it is to be looked at anew."""
 
 
 class Receiver(Protocol):
@@ -53,6 +57,8 @@ class KafkaCommandReader:
         self._topic = topic
         self._slices = [TopicPartition(topic, slice) for slice in slices]
         self._connecting: asyncio.Task[Any] | None = None
+        self._consumer: Any = None
+        """While it is read from."""
         self._behind: dict[TopicPartition, int] = {}
         """The slices that are read from before the offset that was due, which is the value."""
         self._told_at = 0.0
@@ -76,6 +82,18 @@ class KafkaCommandReader:
         except Exception:
             await self._disconnect()
             raise
+
+    def hold(self, slice: int) -> None:
+        """Deliver no more of a slice until it is to `go_on`, but for what has been fetched. The others go on."""
+        if self._consumer is not None:
+            self._consumer.pause(TopicPartition(self._topic, slice))
+
+    def go_on(self, slice: int, offset: int) -> None:
+        """Deliver a slice again, from this offset on."""
+        if self._consumer is not None:
+            tp = TopicPartition(self._topic, slice)
+            self._consumer.seek(tp, offset)
+            self._consumer.resume(tp)
 
     async def _until_gone(self, cluster: Any) -> None:
         """Raise `TopicGone` when Kafka says that it does not have the topic, which it had; `TopicForbidden` when this
@@ -106,6 +124,13 @@ class KafkaCommandReader:
         consumer.assign(self._slices)
         for tp in self._slices:
             consumer.seek(tp, start[tp.partition])
+        self._consumer = consumer
+        try:
+            await self._deliver(consumer, receiver)
+        finally:
+            self._consumer = None
+
+    async def _deliver(self, consumer: Any, receiver: Receiver) -> None:
         while True:
             wait = AGAIN_SECONDS * 1e3 if self._behind else WAIT_MS
             try:
@@ -150,6 +175,7 @@ class KafkaCommandReader:
         await started(consumer)
         # A partition whose records wait is not in the next request: none goes out before they are taken.
         consumer._fetcher._prefetch_backoff = WAIT_MS / 1e3
+        consumer._client._metadata_update = at_intervals(consumer._client._metadata_update, METADATA_SECONDS)
         return consumer
 
     async def _disconnect(self) -> None:
@@ -160,3 +186,18 @@ class KafkaCommandReader:
             await cancel(connecting)
         elif not connecting.cancelled() and connecting.exception() is None:
             await let_end(connecting.result())
+
+
+def at_intervals(look: Callable[..., Awaitable[T]], seconds: float) -> Callable[..., Awaitable[T]]:
+    """The same, but not sooner after it has last begun than so many seconds."""
+    last = float("-inf")
+
+    async def looking(*arguments: Any) -> T:
+        nonlocal last
+        clock = asyncio.get_running_loop().time
+        if (pause := last + seconds - clock()) > 0:
+            await asyncio.sleep(pause)
+        last = clock()
+        return await look(*arguments)
+
+    return looking

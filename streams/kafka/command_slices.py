@@ -10,6 +10,7 @@ from streams.journal.port import Unavailable
 from streams.journal.position import Position, stream_name
 from streams.kafka.client import KafkaClient
 from streams.kafka.published_through import journal_is_behind, published_place
+from streams.kafka.topic_metadata import TopicMetadata
 
 
 class CommandSlices:
@@ -23,23 +24,26 @@ class CommandSlices:
         self._events = events
 
     async def ends(self) -> Mapping[int, int]:
-        """The offset that the next command of each slice gets."""
-        return await self._ends(self._topic)
+        """The offset that the next command of each slice gets; of a slice without a leader nobody can say."""
+        return await self._ends(self._topic, await self._describe(self._topic))
 
     async def topic_id(self) -> str:
         """The incarnation of the topic, empty where there is none."""
-        try:
-            topic = (await self._client.describe([self._topic])).get(self._topic)
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka: the id of {self._topic}: {error!r}") from None
+        topic = await self._describe(self._topic)
         return "" if topic is None else topic.id
 
     async def check_unpublished(self, type: str, after: int) -> None:
         """Raise `Unavailable` where an event of commit `after` + 1 or a later one was published in any of the slices:
-        their log, which begins there, has none."""
+        their log, which begins there, has none.
+
+        A log that goes on from others need not wait for a partition without a leader: their seals are of this journal.
+        """
         if not self._events:
             return
-        for slice, end in (await self._ends(self._events)).items():
+        topic = await self._describe(self._events)
+        if not after and topic is not None and (without := topic.without_leader.intersection(self._slices)):
+            raise Unavailable(f"Kafka: no leader of {self._events}-{min(without)}, which may have events")
+        for slice, end in (await self._ends(self._events, topic)).items():
             if end:
                 await self._check_last(stream_name(type, slice), slice, after)
 
@@ -47,9 +51,16 @@ class CommandSlices:
         """Whether no command of a slice has start <= offset < end; False also when Kafka does not answer."""
         return await self._client.gap_is_empty(self._topic, slice, start, end)
 
-    async def _ends(self, topic: str) -> Mapping[int, int]:
+    async def _describe(self, topic: str) -> TopicMetadata | None:
         try:
-            return await self._client.end_offsets(topic, self._slices)
+            return (await self._client.describe([topic])).get(topic)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the id of {topic}: {error!r}") from None
+
+    async def _ends(self, topic: str, described: TopicMetadata | None) -> Mapping[int, int]:
+        without = frozenset() if described is None else described.without_leader
+        try:
+            return await self._client.end_offsets(topic, [slice for slice in self._slices if slice not in without])
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: where {topic} ends: {error!r}") from None
 

@@ -55,7 +55,7 @@ def _is_of(stream: str, record: Any) -> bool:
 
 async def last_positions(clients: KafkaClients, type: str, topic: str, partitions: int) -> list[Position]:
     """The position of the last event of each partition that has one which can be read. Records that others have put
-    behind it are passed over.
+    behind it are passed over, and so are partitions without a leader: the others say enough of a journal.
 
     Raises `KafkaError`, `TimeoutError`.
     """
@@ -65,6 +65,8 @@ async def last_positions(clients: KafkaClients, type: str, topic: str, partition
         await consumer.start()
         present = (await read_metadata(consumer._client, [topic])).get(topic)
         for partition in range(min(partitions, present.partitions if present else 0)):
+            if present is not None and partition in present.without_leader:
+                continue
             tp, stream = TopicPartition(topic, partition), stream_name(type, partition)
             consumer.assign([tp])
             record = await last_wanted(consumer, tp, partial(_is_of, stream))

@@ -5,7 +5,7 @@ are no text, or damaged. aiokafka raises for such a record in the middle of a ba
 the consumer, and with Faust's consumer the worker, meets the record again and again. All consumers unpack by
 `aiokafka.consumer.fetcher.PartitionRecords`. Importing this module replaces it by the class below, which raises for no
 content of a record: a record that cannot be read comes as an `UnreadableRecord`. It has them ask in sessions, too: see
-`fetch_sessions.py`.
+`fetching/sessions.py`.
 
 All code that makes a consumer takes `AIOKafkaConsumer` from here.
 """
@@ -22,7 +22,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from streams.kafka.batches import (
+from streams.kafka.fetching.batches import (
     MAGIC_AT,
     OLD_ATTRIBUTES_AT,
     SHORTEST,
@@ -35,7 +35,7 @@ from streams.kafka.batches import (
     unpack,
     unreadable_record,
 )
-from streams.kafka.fetch_sessions import SessionFetcher
+from streams.kafka.fetching.sessions import SessionFetcher
 
 __all__ = ["AIOKafkaConsumer", "UnreadableRecord"]
 

@@ -114,12 +114,19 @@ _RIGHTS = {READ: 3, WRITE: 4}
 
 @dataclass(frozen=True)
 class TopicMetadata:
-    """The metadata of a topic. `id` changes when the topic is deleted and made again."""
+    """The metadata of a topic. `id` changes when the topic is deleted and made again. The partitions `without_leader`
+    can be neither read nor written just now, as while their brokers start."""
 
     id: str
     partitions: int
     rights: frozenset[str] | None = None
     """What this process may do with it, of READ and WRITE; None where the broker does not say."""
+    without_leader: frozenset[int] = frozenset()
+
+
+def _of(topic: Mapping[str, Any]) -> TopicMetadata:
+    without = frozenset(partition["partition"] for partition in topic["partitions"] if partition["leader"] < 0)
+    return TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]), _rights(topic), without)
 
 
 def _rights(topic: Mapping[str, Any]) -> frozenset[str] | None:
@@ -135,12 +142,12 @@ async def cluster_id(client: Any) -> str:
 
 
 async def read_metadata(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata]:
-    """The `topics` that exist and have a leader of each partition, from any broker, through an AIOKafkaClient."""
+    """The `topics` that exist, as any broker says, through an AIOKafkaClient."""
     return {name: topic for name, topic in (await existing(client, topics)).items() if topic is not None}
 
 
 async def existing(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-    """The `topics` that exist; None where a partition has no leader just now, as while a broker starts.
+    """The `topics` that exist; None where Kafka cannot say yet what it is, as just after it was made.
 
     Raises `TopicForbidden` where one of them may not be looked at: whether it exists is not known.
     """
@@ -155,9 +162,7 @@ async def look(client: Any, topics: Iterable[str]) -> tuple[dict[str, TopicMetad
     node = client.get_random_node()
     response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
     found = {
-        topic["topic"]: TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]), _rights(topic))
-        if topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
-        else None
+        topic["topic"]: _of(topic) if topic["error_code"] == 0 else None
         for topic in response["topics"]
         if topic["error_code"] in (0, LeaderNotAvailableError.errno)
     }

@@ -154,15 +154,17 @@ def changelog_topic(name: str, partitions: int) -> Topic:
 async def ensure_topics(
     clients: KafkaClients, topics: Iterable[Topic], make: bool = True
 ) -> Mapping[str, TopicMetadata]:
-    """Make the missing topics, and return the metadata of all of them, once every broker that is asked knows them.
+    """Make the missing topics, and return the metadata of all of them. Those that are made have leaders by then; of the
+    others a partition may have none just now: its trouble is its own.
 
     Raises `TopicError` when one is missing and none is to be made, and when a topic has another number of partitions,
     before any topic is made: a key would belong to another partition, and an aggregate to another owner. Likewise where
-    this process lacks a right; what it does not need, and may not look at, is left out.
+    this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
-    wanted = _by_name(topics)
+    wanted = _by_name(topic for topic in topics if make or topic.needs)
     admin = clients.admin()
     present: dict[str, TopicMetadata] = {}
+    missing: list[Topic] = []
     try:
         await admin.start()
         client = admin._client
@@ -175,18 +177,23 @@ async def ensure_topics(
             replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
             await _create(admin, missing, replication)
             async with asyncio.timeout(METADATA_TIMEOUT):
-                while len(present) < len(wanted):
+                while not _are_led(missing, present):
                     await asyncio.sleep(0.05)
                     present = await _present(client, wanted)
         await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
     except TimeoutError:
-        names = ", ".join(sorted(wanted.keys() - present.keys()))
+        names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
         raise TopicError(
             f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
         ) from None
     finally:
         await admin.close()
     return present
+
+
+def _are_led(topics: Iterable[Topic], present: Mapping[str, TopicMetadata]) -> bool:
+    """Whether all partitions of these topics have leaders."""
+    return all(topic.name in present and not present[topic.name].without_leader for topic in topics)
 
 
 async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
@@ -222,7 +229,7 @@ async def look_at_topics(clients: KafkaClients, topics: Iterable[Topic]) -> tupl
 
 
 async def _present(client: Any, wanted: dict[str, Topic]) -> dict[str, TopicMetadata]:
-    """Those that exist and have a leader, and are as they must be. What may not be looked at, and is not needed, is
+    """Those that exist, and are as they must be. What may not be looked at, and is not needed, is
     removed from `wanted`. Raises `TopicError`."""
     existing, forbidden = await look(client, wanted)
     for name in forbidden:

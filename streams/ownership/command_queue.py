@@ -71,6 +71,14 @@ class CommandQueue:
             self._queue.extendleft(reversed(messages))
             self.bytes += sum(message.size for message in messages)
 
+    def forget(self, slice: int) -> None:
+        """Take the messages of a slice out: they come again."""
+        kept = [message for message in self._queue if message.partition != slice]
+        self._queue.clear()
+        self._queue.extend(kept)
+        self.bytes = sum(message.size for message in kept)
+        self._room.set()
+
     def wake(self) -> None:
         """Have a waiting `group` return, although there are no messages."""
         self._arrived.set()

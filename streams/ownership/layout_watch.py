@@ -7,19 +7,14 @@ logs that there are or will be, so the workers that have them look at once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from streams.journal.layout import Layout, LogSpan
+from streams.journal.layout_follower import LayoutFollower
 from streams.journal.port import Log
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient, ProducerRecord
-
-LOOK_SECONDS = 30.0
-"""Between two looks when nothing is announced."""
-LOOK_WHILE_PLANNED_SECONDS = 1.0
-"""Likewise while logs are about to begin: slices may stand still for them."""
 
 
 class Announcement(Protocol):
@@ -38,41 +33,30 @@ class LayoutWatch:
         self._type = type
         self._broker = broker
         self._topic = topic
-        self._announced = asyncio.Event()
+        self._follower = LayoutFollower(self.reader)
         self._covered: dict[int, int] = {}
 
     async def receive(self, partition: int, records: Sequence[Announcement]) -> None:
         self._covered[partition] = records[-1].offset + 1
-        self._announced.set()
+        self._follower.look_soon()
 
     def covered(self, partition: int) -> int | None:
         return self._covered.get(partition)
 
     async def follow(self, changed: Callable[[Layout], Awaitable[None]]) -> None:
-        """Call `changed` with the newest layout, for ever, whenever it may be another. Raises `Unavailable`, and what
-        `changed` raises; begun again, it looks at once."""
-        while True:
-            planned = bool(self.reader.layout.planned)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_WHILE_PLANNED_SECONDS if planned else LOOK_SECONDS):
-                    await self._announced.wait()
-            self._announced.clear()
-            try:
-                await changed(await self.reader.look())
-            except BaseException:
-                self._announced.set()
-                raise
+        """As `LayoutFollower.follow`."""
+        await self._follower.follow(changed)
 
     def look_soon(self) -> None:
         """What was announced may have been heard by somebody else."""
-        self._announced.set()
+        self._follower.look_soon()
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and announce it. Raises `Unavailable`."""
         layout = await self.reader.look()
         while (sealed := layout.seal(span.number, nr)) is not layout:
             layout = await self._journal.change_layout(self._type, sealed)
-        self._announced.set()
+        self._follower.look_soon()
         await announce(self._broker, self._topic, layout)
 
 

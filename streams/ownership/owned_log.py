@@ -52,7 +52,7 @@ class Worker(Protocol):
         """Who reads the commands of these slices."""
 
     async def describe(self) -> TopicMetadata | None:
-        """The command topic as Kafka has it; None while it has no leader. Raises `KafkaError`."""
+        """The command topic as Kafka has it; None where there is none. Raises `KafkaError`."""
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and have the logs begin that go on from it."""
@@ -205,7 +205,7 @@ class OwnedLog:
         async with asyncio.timeout(TAKE_OVER_SECONDS):
             topic = await self._worker.describe()
         if topic is None:
-            raise Unavailable("the command topic has no leader")
+            raise Unavailable("there is no command topic just now")
         if self.owner is not None and not (self.owner.can_go_on and self.owner.topic_id == topic.id):
             await self._drop_owner("the command topic was made again")
         if self.owner is None:
@@ -219,7 +219,7 @@ class OwnedLog:
 
     async def _serve(self, owner: Owner, reader: KafkaCommandReader) -> Exception | None:
         """Read and decide, until ownership is lost, for the reason that is returned; None where `stop` ends it."""
-        owner.open()
+        owner.open(reader)
         self.waiting.end()
         self._stage = Stage.DECIDING
         reading = asyncio.create_task(self._read(owner, reader), name=f"reading the commands of {self.name}")

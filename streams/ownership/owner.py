@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import encode_snapshots
+from streams.deciding.decided_group import HeldCommand
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.layout import LogSpan
@@ -28,6 +29,7 @@ from streams.moments import now
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
+from streams.ownership.held_slices import CommandSource, HeldSlices
 from streams.ownership.partition_intake import CommandsMissing, PartitionIntake
 from streams.ownership.replies import Replies
 from streams.ownership.takeover import check_topic, take_over
@@ -47,7 +49,8 @@ class Owner:
     """Owns one log, which `span` describes and `parents` precede, from `take_over` until it is lost or closed.
 
     `open` has it take messages, and `run` decides them until `stop` or a loss ends it; both may be called again after a
-    `stop`, for the owner stays the owner over a rebalance.
+    `stop`, for the owner stays the owner over a rebalance. A slice whose commands cannot be decided yet is `held`: they
+    are not taken meanwhile, and the others go on.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Owner:
         self.why_lost = ""
         self.queue = CommandQueue(handler.limits)
         self.intakes = {slice: PartitionIntake(self.log, slice, commands, self.queue) for slice in span.slices}
+        self.held = HeldSlices(waiting, self._go_on)
         self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
         self._parents = parents
         self._hinted: Commit | None = None
@@ -92,6 +96,7 @@ class Owner:
         self._replies = replies
         self._commands = commands
         self._waiting = waiting
+        self._source: CommandSource | None = None
         self._follower = follower or LogFollower()
         self._deriving: asyncio.Task[None] | None = None
 
@@ -149,12 +154,13 @@ class Owner:
         )
         self._follower.taken(commit)
 
-    def open(self) -> None:
-        """Take messages, of each slice from the command after the last one committed. Does nothing once the log is
-        lost."""
+    def open(self, source: CommandSource) -> None:
+        """Take messages, which `source` brings, of each slice from the command after the last one committed. Does
+        nothing once the log is lost."""
         if self.is_owner:
+            self._source = source
             for slice, offset in self.covered.items():
-                self.intakes[slice].next_offset = offset
+                self.intakes[slice].open(offset)
             self.queue.open()
 
     async def deliver(self, slice: int, messages: Iterable[Message]) -> None:
@@ -183,6 +189,8 @@ class Owner:
             raise
         except Exception as error:
             self.lose(error)
+        finally:
+            self.held.end()
         return self.lost
 
     def stop(self) -> None:
@@ -254,6 +262,22 @@ class Owner:
         else:
             self._waiting.end()
 
+    # -- slices that are held ----------------------------------------------------------------------
+
+    def _hold(self, slice: int, command: HeldCommand) -> None:
+        """Take nothing of a slice until a command of it can be decided."""
+        assert self._source is not None
+        self.intakes[slice].hold(command.offset)
+        self._source.hold(slice)
+        self.held.hold(slice, command.reason, lambda: self.handler.look(command.aggregate_id))
+
+    def _go_on(self, slice: int) -> None:
+        """Take the commands of a slice again, from the one for which it was held."""
+        assert self._source is not None
+        intake = self.intakes[slice]
+        intake.open(intake.next_offset)
+        self._source.go_on(slice, intake.next_offset)
+
     # -- group commit ------------------------------------------------------------------------------
 
     async def _decide_groups(self) -> None:
@@ -275,6 +299,13 @@ class Owner:
         head = self.head
         assert head is not None
         group = await self.handler.decide_group(messages, head, self._waits)
+        for slice, command in group.held.items():
+            self._hold(slice, command)
+        rest = [message for message in messages[group.done :] if message.partition not in group.held]
+        if not group.verdicts:
+            self.handler.settle(self.derivation.derived_nr)
+            self.queue.put_back(rest)
+            return
         if letters := group.dead_letters:
             await self._replies.dead_letters(letters)
         commit = Commit(
@@ -303,7 +334,7 @@ class Owner:
             self._hinted = commit
         await self._replies.replies(group.replies)
         await self.derivation.put(commit, group.snapshots)
-        self.queue.put_back(messages[group.done :])
+        self.queue.put_back(rest)
 
 
 def _reason(error: Exception) -> str:

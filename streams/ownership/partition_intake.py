@@ -33,16 +33,34 @@ class PartitionIntake:
         self._source = source
         self._queue = queue
         self._went_back = False
+        self._is_held = False
+        self._holds = 0
+
+    @property
+    def _permit(self) -> tuple[object, int] | None:
+        """Another one each time that messages are taken again; None while none are."""
+        opening = self._queue.opening
+        return None if opening is None or self._is_held else (opening, self._holds)
+
+    def open(self, offset: int) -> None:
+        """Take messages from this offset on, when the queue is open."""
+        self.next_offset, self._is_held = offset, False
+
+    def hold(self, offset: int) -> None:
+        """Take none until `open` is called: those from this offset on, which is due then, come again."""
+        self.next_offset, self._is_held = offset, True
+        self._holds += 1
+        self._queue.forget(self._slice)
 
     async def deliver(self, messages: Iterable[Message]) -> None:
         """Queue messages that one fetch has read; waits while the queue is full. Raises `CommandsMissing`.
 
         Messages seen before are left out. Between the messages of one fetch Kafka itself has nothing (transaction
         markers, retention); only before the first one messages may have been lost on the way. The messages that are
-        left when the queue is closed are left out: whoever opens it again has the consumer go back.
+        left when the queue is closed, or the slice held, are left out: whoever opens it again has the consumer go back.
         """
-        opening = self._queue.opening
-        if opening is None:
+        permit = self._permit
+        if permit is None:
             return
         rest, is_first = iter(messages), True
         while turn := list(islice(rest, MESSAGES_A_TURN)):
@@ -53,16 +71,16 @@ class PartitionIntake:
                 for message in turn:
                     if self._queue.is_full:
                         await self._queue.room()
-                    if self._queue.opening is not opening:
+                    if self._permit != permit:
                         return
                     if message.offset >= self.next_offset:
                         self.next_offset = message.offset + 1
                         self._queue.put(message)
 
     async def _check_gap(self, offset: int) -> None:
-        opening, due = self._queue.opening, self.next_offset
+        permit, due = self._permit, self.next_offset
         is_empty = await self._source.gap_is_empty(self._slice, due, offset)
-        if not is_empty and self._queue.opening is opening:
+        if not is_empty and self._permit == permit:
             came = f"offset {offset} of partition {self._slice} came where {due} was due"
             raise CommandsMissing(f"{came}: reading again from there")
 
@@ -77,8 +95,10 @@ class PartitionIntake:
             return
         due = self.next_offset
         try:
-            end = (await self._source.ends())[self._slice]
+            end = (await self._source.ends()).get(self._slice)
         except Unavailable:
+            end = None
+        if end is None:
             return  # the next group looks again, or the consumer, which says once a second that it went back
         self._went_back = False
         if not self._queue.is_open:

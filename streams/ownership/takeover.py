@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.journal.layout import LogSpan
-from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHead, Unavailable, log_name, log_type
+from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHead, Unavailable, log_type
+from streams.journal.slice_log import seals_before
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
 
@@ -40,7 +41,8 @@ async def take_over(
     Reads the head, appends at the next number, and starts again when another owner was faster. Raises `Unavailable`,
     and `LogSealed`.
     """
-    inherited = await _inherited(journal, log_type(name), span, parents, topic_id)
+    seals = await seals_before(journal, log_type(name), span, parents)
+    inherited = _inherited(seals, span, topic_id)
     while True:
         old, ends = await journal.head(name, span.begins_after), await commands.ends()
         if old is not None and old.is_seal:
@@ -58,18 +60,12 @@ async def take_over(
             continue
 
 
-async def _inherited(
-    journal: Log, type: str, span: LogSpan, parents: Sequence[LogSpan], topic_id: str
-) -> dict[int, SliceHead]:
+def _inherited(seals: Sequence[Commit], span: LogSpan, topic_id: str) -> dict[int, SliceHead]:
     """How far the slices of a log are that it has from others, by their seals."""
     slices: dict[int, SliceHead] = {}
-    for parent in parents:
-        name = log_name(type, parent.number)
-        seal = await journal.head(name, parent.begins_after)
-        if seal is None or not seal.is_seal or seal.nr > span.begins_after:
-            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
+    for seal in seals:
         moved = {slice: head for slice, head in seal.slices.items() if slice in span.slices}
-        slices |= moved if seal.topic_id == topic_id else _from_the_beginning(name, moved)
+        slices |= moved if seal.topic_id == topic_id else _from_the_beginning(seal.log, moved)
     return slices
 
 

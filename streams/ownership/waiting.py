@@ -1,4 +1,4 @@
-"""Why a log waits: shown by health for as long as it does, and logged once a minute."""
+"""Why a log, or a slice of it, waits: shown by health for as long as it does, and logged once a minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from aiokafka.errors import KafkaError
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.commit_codec import UnreadableCommit
 from streams.journal.event_decoding import NotReadableYet
-from streams.journal.port import Fenced, JournalMissing, Unavailable
+from streams.journal.port import Fenced, JournalMissing, Unavailable, log_type
+from streams.journal.position import stream_name
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,9 @@ KNOWN = (*PASSING, JournalMissing, UnreadableCommit, NotReadableYet, SettingsErr
 
 
 class WaitingLog:
-    """Why one log waits. The reason is among the troubles of `supervisor`, by the name of the log.
+    """Why one log waits, or one slice. The reason is among the troubles of `supervisor`, by the name of what waits.
 
-    `changed` is set whenever the log waits no more.
+    `changed` is set whenever it waits no more.
     """
 
     def __init__(self, name: str, supervisor: Supervisor, changed: asyncio.Event) -> None:
@@ -36,13 +37,17 @@ class WaitingLog:
         self._logged = ""
         self._logged_at = 0.0
 
+    def of_slice(self, slice: int) -> WaitingLog:
+        """Why the commands of a slice of this log wait."""
+        return WaitingLog(stream_name(log_type(self.name), slice), self._supervisor, self._changed)
+
     @property
     def reason(self) -> str:
-        """Why the log waits; empty where it does not."""
+        """Why it waits; empty where it does not."""
         return self._supervisor.troubles.get(self.name, "")
 
     def begin(self, error: Exception, reason: str = "") -> None:
-        """The log waits, because of `error`. A `reason` that is given has been logged, but for the trace of a bug."""
+        """It waits, because of `error`. A `reason` that is given has been logged, but for the trace of a bug."""
         now, is_logged = asyncio.get_running_loop().time(), bool(reason)
         reason = reason or _reason(error)
         self._supervisor.trouble(self.name, reason)
@@ -60,7 +65,7 @@ class WaitingLog:
             )
 
     def end(self) -> None:
-        """The log waits no more."""
+        """It waits no more."""
         self._supervisor.well(self.name)
         self._changed.set()
 

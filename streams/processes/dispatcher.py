@@ -110,7 +110,7 @@ class CommandDispatcher:
     async def _count_partitions(self, unknown: Iterable[str]) -> None:
         """Learn the number of partitions of topics. A topic that does not exist is looked for again the next time.
 
-        Raises `Unavailable` for a topic that is only without a leader: commands to it are no dead letters.
+        Raises `Unavailable` for a topic of which Kafka cannot say yet what it is: commands to it are no dead letters.
         """
         if not unknown:
             return
@@ -120,7 +120,7 @@ class CommandDispatcher:
             raise Unavailable(f"Kafka: {error!r}") from None
         for name, topic in existing.items():
             if topic is None:
-                raise Unavailable(f"Kafka: {name} has no leader")
+                raise Unavailable(f"Kafka: {name} is there, and not ready yet")
             self._partitions[name] = topic.partitions
 
     def _place(self, topic: str, record: ProducerRecord) -> tuple[tuple[str, int], ProducerRecord]:

@@ -75,7 +75,8 @@ class AccessGuard:
             view = getattr(request.match_info.handler, "view", None)
             if view is None or is_of_worker(request):  # there is no such page, or the asker has looked
                 return await handler(request)  # type: ignore[no-any-return]
-            found = await self._look(request, self._need(view, request.method))
+            access = self._access()
+            found = None if access is None else await self._look(access, request, self._need(view, request.method))
             if isinstance(found, Refusal):
                 answer: web.StreamResponse = problem_response(*found)
                 _say(request, None, answer.status)
@@ -91,10 +92,9 @@ class AccessGuard:
 
         return door
 
-    async def _look(self, request: web.Request, need: Need) -> Identified | Refusal | None:
+    async def _look(self, access: Access, request: web.Request, need: Need) -> Identified | Refusal | None:
         """Who has sent a request that he may send; None where nobody need say so. Or why it is refused."""
-        access = self._access()
-        if access is None or need.role is None:
+        if need.role is None:
             return None
         try:
             who = await access.identify(request)

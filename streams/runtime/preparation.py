@@ -94,7 +94,8 @@ async def prepare(
     that the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
     `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
-    clients, topics = KafkaClients.of(settings), list(wanted)
+    clients, may_make = KafkaClients.of(settings), settings.setup != "never"
+    topics = [topic for topic in wanted if may_make or topic.needs]
     cluster, _ = await until_it_answers(lambda: look_at_topics(clients, topics), "Kafka", _KAFKA)
     ours = replace(whose, cluster=cluster)
     open_it = partial(opened, journal, ours, may_create(settings))
@@ -112,7 +113,7 @@ async def prepare(
         await journal_answers(partial(made, journal), "journal: making tables")
     check_identity(await journal_answers(lambda: journal.claim(ours)), ours)
     await journal_answers(partial(lay_out, journal, settings, types))
-    ensure = partial(ensure_topics, clients, topics, settings.setup != "never")
+    ensure = partial(ensure_topics, clients, topics, may_make)
     await until_it_answers(ensure, "Kafka: making topics", _KAFKA)
     return cluster
 

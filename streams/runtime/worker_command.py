@@ -8,6 +8,7 @@ from typing import Any
 import uvloop
 from faust.cli import worker as faust_worker
 from faust.cli.base import option
+from yarl import URL
 
 from streams.runtime.places import where_to_listen
 
@@ -45,5 +46,6 @@ class worker(faust_worker.worker):  # type: ignore[misc]
             self.app.conf.datadir = Path(datadir).expanduser()
         web_bind, web_host = where_to_listen(web_bind, web_host)
         super()._init_worker_options(*args, web_bind=web_bind, web_host=web_host, **kwargs)
+        conf = self.app.conf
         if self.app.settings.http_tls_cert_file:
-            self.app.conf.canonical_url = str(self.app.conf.canonical_url.with_scheme("https"))
+            conf.canonical_url = str(URL.build(scheme="https", host=conf.web_host, port=conf.web_port))

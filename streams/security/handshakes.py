@@ -11,13 +11,17 @@ that is wrong with TLS is a setting."""
 
 _OTHER_NAME = (62, 63, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, _EMAIL_MISMATCH, _IP_ADDRESS_MISMATCH
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
-_WANTS_CERTIFICATE = (
-    "CERTIFICATE_REQUIRED",
-    "UNKNOWN_CA",
-    "BAD_CERTIFICATE",
-    "CERTIFICATE_UNKNOWN",
-    "HANDSHAKE_FAILURE",
-)
+_ALERT, _VERSION = "ALERT", "PROTOCOL_VERSION"
+"""In the reason of what the other end says of this one: mostly, that it does not take its certificate."""
+
+
+def alert_behind(error: BaseException | None) -> ssl.SSLError | None:
+    """What the other end has said of this one, where that has led to `error`; None where it is another trouble."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and _ALERT in (getattr(error, "reason", None) or ""):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def refusal(error: ssl.SSLError) -> str:
@@ -30,8 +34,8 @@ def refusal(error: ssl.SSLError) -> str:
         return f"its certificate is of an authority that is not trusted: {_verified(error)}; name its file with ca=FILE"
     if code:
         return f"its certificate does not hold: {_verified(error)}"
-    if any(words in reason for words in _WANTS_CERTIFICATE):
-        return f"it wants a certificate that it trusts, see cert=FILE and key=FILE ({reason})"
+    if _ALERT in reason and _VERSION not in reason:
+        return f"it does not take this process: does it want another certificate: cert=FILE, key=FILE? ({reason})"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
         return f"it does not speak TLS there ({reason})"
     return reason or str(error)

@@ -29,6 +29,7 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     queued, queued_bytes      commands that wait for a commit
     since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
     waits                     the reason why it is not served; empty when it is, or when nothing has failed
+    held                      by slice the reason why its commands wait, although the log is served
     """
 
     log: str
@@ -48,6 +49,7 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     takeover_ms: float = 0.0
     waits: str = ""
+    held: Mapping[int, str] = {}
 
 
 class OwnersAnswer(msgspec.Struct, frozen=True):
@@ -83,6 +85,7 @@ def log_status(log: OwnedLog) -> LogStatus:
         since=owner.since,
         takeover_ms=round(owner.takeover_seconds * 1e3, 1),
         waits=waits,
+        held=owner.held.reasons,
     )
 
 

@@ -80,7 +80,7 @@ PARTS = [
     Part("memory", "memory of a worker, and of 100,000 aggregates", lambda o: measure_memory(3), 1),
     Part("start", "from the start of a worker to its first answer", lambda o: measure_starting(o.count, o.rounds), 1),
     Part("takeover", "partitions that change hands", lambda o: measure_takeover(o.kills, o.times), 2),
-    Part("tables", "the read side: tail, tables beside a stock Faust table, rebuild, what rows take", _tables, 3),
+    Part("tables", "the read side: tail, tables beside a stock Faust table, rebuild, what rows take", _tables, 6),
     Part("steady", "ten minutes at 500 commands/s, and the longest pauses", lambda o: measure_steady()),
     Part(
         "alarms",

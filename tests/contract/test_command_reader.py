@@ -30,9 +30,13 @@ class Taker:
     def __init__(self) -> None:
         self.got: dict[int, list[int]] = {slice: [] for slice in SLICES}
         self.back: list[int] = []
+        self.on_first: Callable[[], None] | None = None
 
     async def deliver(self, slice: int, records: Sequence[Any]) -> None:
         self.got[slice] += [record.offset for record in records]
+        if slice == 0 and self.on_first is not None:
+            on_first, self.on_first = self.on_first, None
+            on_first()
 
     def went_back(self, slice: int) -> None:
         self.back.append(slice)
@@ -81,6 +85,30 @@ async def test_slices_of_a_log(topic: str) -> None:
         await until(lambda: sum(map(len, taker.got.values())) == 6)
         await cancel(running)
     assert {0: [1, 2, 3], 2: [0, 1, 4]} == taker.got
+    assert [] == taker.back
+
+
+async def test_a_slice_that_is_held(topic: str) -> None:
+    """Nothing of it comes, while the other one is read; it goes on at the offset that is said, also behind what had
+    been fetched and not brought."""
+    await produce(topic, *[0] * 300, 2)
+    taker = Taker()
+    async with KafkaCommandReader(KafkaClients(SERVERS), topic, SLICES) as reader:
+        taker.on_first = lambda: reader.hold(0)
+        running = asyncio.create_task(reader.run({0: 0, 2: 0}, taker))
+        await until(lambda: taker.got[0] and taker.got[2])
+        first = len(taker.got[0])
+        assert first <= 200
+        await produce(topic, 0, 2)
+        await until(lambda: [0, 1] == taker.got[2])
+        await asyncio.sleep(1)
+        assert first == len(taker.got[0])
+        reader.go_on(0, 7)
+        await until(lambda: len(taker.got[0]) == first + 294)
+        await produce(topic, 0, 2)
+        await until(lambda: [0, 1, 2] == taker.got[2] and taker.got[0][-1] == 301)
+        await cancel(running)
+    assert [*range(first), *range(7, 302)] == taker.got[0]
     assert [] == taker.back
 
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.kafka.fetch_sessions import FetchSession
+from streams.kafka.fetching.sessions import FetchSession
 from streams.kafka.records import AIOKafkaConsumer
 from streams.settings import Settings
 

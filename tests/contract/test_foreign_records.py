@@ -21,9 +21,9 @@ from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
-from streams.kafka import batches
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
+from streams.kafka.fetching import batches
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY, Topic, ensure_topics
 

@@ -51,7 +51,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 async def test_seats_come_and_go(topics: list[str]) -> None:
     """What was sent before is not read, and of seats that are somewhere else nothing, also when they have moved."""
-    broker = KafkaClient(SERVERS, 3)
+    broker = KafkaClient(KafkaClients(SERVERS), 3)
     await broker.start()
     heard = {topic: Heard() for topic in topics}
     orders, users = topics

@@ -68,7 +68,6 @@ async def test_a_journal_of_an_older_version(kind: str, request: pytest.FixtureR
     await journal.open()
     if kind == "cassandra":
         await journal._session.define(f"DROP TABLE {namespace}test_older.identity")
-        await journal._session.define(f"ALTER TABLE {namespace}test_older.events DROP command")
     else:
         await journal._session.transaction(lambda connection: connection.execute(DropTable(IDENTITY_TABLE)))
     await journal.close()

@@ -137,14 +137,17 @@ class Load:
         return await self._send(Sent(key, command, data))
 
     async def waits(self, since: float, until: float) -> dict[str, float]:
-        """By key the longest time in seconds from a command to its reply, of those sent between two moments."""
-        inbox, replied, longest = await self.system.answers(), dict[str, float](), dict[str, float]()
+        """By key the longest time in seconds, of the commands sent between two moments, until the key was served again:
+        until a reply to the command or, since a worker that is killed may take that with it, to a later one."""
+        inbox, replied = await self.system.answers(), dict[str, float]()
         for moment, record in zip(inbox.times, inbox.records, strict=True):
             replied.setdefault(record.key.decode(), moment)
-        for id, sent in self.moments.items():
+        served, longest = dict[str, float](), dict[str, float]()
+        for id, sent in sorted(self.moments.items(), key=lambda item: item[1], reverse=True):
+            key = self.sent[id].key
+            served[key] = min(replied[id], served.get(key, replied[id]))
             if since <= sent <= until:
-                key = self.sent[id].key
-                longest[key] = max(longest.get(key, 0.0), replied[id] - sent)
+                longest[key] = max(longest.get(key, 0.0), served[key] - sent)
         return longest
 
     async def longest_pause(self) -> float:

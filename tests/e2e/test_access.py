@@ -113,7 +113,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def told(system: System, worker: Worker) -> Any:
+async def document(system: System, worker: Worker) -> Any:
     async with system.http.get(worker.url + "/openapi.json") as response:
         assert 200 == response.status
         return await response.json()
@@ -158,7 +158,7 @@ async def test_a_user_and_his_orders(system: System, guarded: Guarded) -> None:
 async def test_every_operation_as_everybody(system: System, guarded: Guarded, at: int) -> None:
     """Who has one of the roles that an operation names gets past the door, and nobody else does."""
     worker, wrong = guarded.doors[at], []
-    for asked in operations(await told(system, worker)):
+    for asked in operations(await document(system, worker)):
         for who, token in guarded.tokens.items():
             if who == "all":
                 continue
@@ -172,7 +172,7 @@ async def test_every_operation_as_nobody(system: System, guarded: Guarded) -> No
     """Without a token, and with one that does not hold, the answer is 401, but for what is for whoever comes."""
     bad, worker, wrong = guarded.issuer.sendable_bad_tokens(), guarded.doors[0], []
     tokens = {"no token": None, "unknown": "sst_unknown", **bad}
-    for asked in operations(await told(system, worker)):
+    for asked in operations(await document(system, worker)):
         for what, token in tokens.items():
             found = await status(system.http, worker.url, asked, token)
             if (found == 401) != bool(asked.needs):

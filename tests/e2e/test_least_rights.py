@@ -60,7 +60,8 @@ async def used(system: Recorded) -> dict[str, set[Used]]:
         done = await system.run("-A", module, "setup")
         assert 0 == done.returncode, done.stderr
     workers = {module: system.start(module, SETUP="never") for module in APPS}
-    await system.all_served(*workers.values())
+    for worker in workers.values():
+        await system.all_served(worker)
     await do_everything(system, workers[PROJECTIONS])
 
     async def told() -> bool:

@@ -38,6 +38,17 @@ async def stop(worker: Worker) -> None:
     await eventually(lambda: not worker.running, 30, worker.tail)
 
 
+def lines_about(worker: Worker, slice: int) -> list[str]:
+    """What a worker has said of the commands of one partition that wait."""
+    return [line for line in worker.lines if f"parcel-{slice} waits" in line]
+
+
+async def held_slices(system: System, worker: Worker) -> dict[str, str]:
+    """By partition why its commands wait, as `/owners` of a worker says."""
+    _, answer, _ = await system.get(worker, "/owners")
+    return {slice: reason for log in answer["owners"] for slice, reason in log["held"].items()}
+
+
 async def row(system: System, tables: Worker, id: str, sequence: int) -> Any:
     """The row of a parcel, when it has got so far."""
 
@@ -50,7 +61,8 @@ async def row(system: System, tables: Worker, id: str, sequence: int) -> Any:
 
 async def test_there_and_back(system: System) -> None:
     """New code reads old events, snapshots and commands; old code reads new events that it may read, and holds the
-    log of one that it must not, until new code is back: then its command has its one effect."""
+    partition of one that it must not, and no other of its log, until new code is back: then the commands that wait have
+    their one effect, in order."""
     tables = system.start(TABLES)
     old = system.start(OLD, SNAPSHOT_EVERY="2")
     inbox = await system.answers()
@@ -90,30 +102,35 @@ async def test_there_and_back(system: System) -> None:
     await system.all_served(new, again)
     await stop(new)
     await system.all_served(again)
-    layout = first_layout(PARTITIONS, Settings().logs)
-    held = layout.of(partition_of(SEALED_BY_NEW))
-    others = [id for id in PARCELS[2::3] if partition_of(id) not in held.slices]
-    assert others
+    held = partition_of(SEALED_BY_NEW)
+    others = [id for id in PARCELS[2::3] if partition_of(id) != held]
+    [behind] = {*PARCELS[2::3]} - {*others}
+    log = first_layout(PARTITIONS, Settings().logs).of(held)
+    assert any(partition_of(id) in log.slices for id in others)
     await weigh(system, others, 1000)
-    id = uuid.uuid4().hex
-    await system.send("parcel", SEALED_BY_NEW, b'{"grams": 1}', headers(id, "Weigh", system.topic("answers")))
-    await eventually(
-        lambda: [
-            line for line in again.lines if f"parcel@{held.number}: loading" in line and "deploy the version" in line
-        ],
-        30,
-        again.tail,
-    )
+    waiting = [uuid.uuid4().hex for _ in range(2)]
+    for key, id in zip((SEALED_BY_NEW, behind), waiting, strict=True):
+        await system.send("parcel", key, b'{"grams": 1}', headers(id, "Weigh", system.topic("answers")))
+    await eventually(lambda: lines_about(again, held), 30, again.tail)
     await weigh(system, others, 1000)
-    assert [] == inbox.by_key[id]
+    assert "deploy the version that knows it" in (await held_slices(system, again))[str(held)]
+    status, ready, _ = await system.get(again, "/health/ready")
+    assert (503, True) == (status, f"parcel-{held}: an event that this version cannot read" in ready["detail"])
+    shown = await system.run("-A", OLD, "owners")
+    assert f"parcel-{held} waits: an event that this version cannot read" in shown.stdout
+    assert ([], []) == (inbox.by_key[waiting[0]], inbox.by_key[waiting[1]])
+    [said] = lines_about(again, held)
+    assert "deploy the version that knows it" in said
 
     # The new version again: what waited is decided, once.
     last = system.start(NEW)
-    await system.all_served(again, last)
+    await eventually(lambda: last.last_ready, 30, last.tail)
     await stop(again)
     await system.all_served(last)
-    waited = await inbox.answer(id, 1, 30)
-    assert ("rejected", "Sealed") == (waited["status"], waited["error"]["type"])
+    first, second = [await inbox.answer(id, 1, 30) for id in waiting]
+    assert ("rejected", "Sealed") == (first["status"], first["error"]["type"])
+    assert ("accepted", 8) == (second["status"], second["aggregate"]["sequence"])
+    assert {} == await held_slices(system, last)
     await weigh(system, PARCELS[2::3], 1, scales="post")
     for other in others:
         found = await row(system, tables, other, 10)

@@ -12,6 +12,7 @@ from tests.e2e.system import System
 from tests.foreign.conftest import java, node
 from tests.growth.results import Changes, report, table
 from tests.growth.rig import Rig
+from tests.side_by_side import keep_table
 
 __all__ = ["java", "node"]
 
@@ -33,6 +34,12 @@ async def rig(tmp_path: Path, cassandra_url: str, results: list[Changes]) -> Asy
     yield rig
     await rig.stop()
     await system.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The table, for the process that prints what all have found."""
+    if results := session.config.stash.get(RESULTS, []):
+        keep_table(session.config, "logs split and merged under load", table(results))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import signal
 import time
@@ -25,7 +26,7 @@ from tests.e2e.load import Load
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 from tests.growth.followers import Reader, Streams
-from tests.growth.results import Changes
+from tests.growth.results import Change, Changes
 
 PACE = 500
 """Commands a second."""
@@ -71,6 +72,16 @@ class Plan:
         return found | {slice for log in self.beginning if self.workers[log.seat] is victim for slice in log.slices}
 
 
+@dataclass
+class Window:
+    """From when to when a change was under way, the slices that a fault hit meanwhile, and how late the client was."""
+
+    since: float
+    until: float = 0.0
+    hit: set[int] = field(default_factory=set)
+    late: float = 0.0
+
+
 Fault = Callable[["Rig", Plan], Awaitable[Worker | None]]
 """Does something to a worker in the middle of a change, and mends it; which worker it was."""
 
@@ -83,8 +94,7 @@ class Rig:
     results: list[Changes]
     orders: list[Worker] = field(default_factory=list)
     projections: list[Worker] = field(default_factory=list)
-    _windows: list[tuple[float, float, set[int]]] = field(default_factory=list)
-    """From when to when a change was under way, and the slices that a fault hit meanwhile."""
+    _windows: list[Window] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._broker = KafkaClient(KafkaClients(self.system.servers), PARTITIONS)
@@ -142,16 +152,15 @@ class Rig:
             f"the reader had {reader.answers} answers, and {reader.too_early} that none is there"
         )
         assert streams.reconnects
-        for window in self._windows:
-            await self._note(load, changes, *window)
+        changes.each = [await _measured(load, window) for window in self._windows]
         self._windows.clear()
         self.results.append(changes)
 
     async def change(self, changes: Changes, action: str, fault: Fault | None = None) -> None:
         """Split a log, or merge two, with a fault in the middle; until it is done, and a moment longer."""
         plan = await self._plan(action)
-        began = time.monotonic()
-        watching = asyncio.create_task(_watch_clock(changes))
+        window = Window(time.monotonic() - MARGIN_SECONDS)
+        watching = asyncio.create_task(_watch_clock(window))
         try:
             await self._write(plan.layout)
             victim = await fault(self, plan) if fault is not None else None
@@ -160,19 +169,13 @@ class Rig:
             await asyncio.sleep(CALM_SECONDS)
         finally:
             watching.cancel()
-        hit = plan.hit(victim) if victim is not None else set()
-        self._windows.append((began - MARGIN_SECONDS, time.monotonic() - MARGIN_SECONDS, hit))
+        window.until = time.monotonic() - MARGIN_SECONDS
+        window.hit = plan.hit(victim) if victim is not None else set()
+        self._windows.append(window)
         if action == "split":
             changes.splits += 1
         else:
             changes.merges += 1
-
-    async def _note(self, load: Load, changes: Changes, since: float, until: float, hit: set[int]) -> None:
-        waits = await load.waits(since, until)
-        for found, wanted in ((changes.still, False), (changes.hit, True)):
-            longest = [wait for key, wait in waits.items() if (partition_of(key) in hit) == wanted]
-            if longest:
-                found.append(max(longest))
 
     # -- the layout ------------------------------------------------------------------------------------
 
@@ -230,12 +233,20 @@ class Rig:
         await eventually(begun, DONE_SECONDS, lambda: "\n".join([shown, *(worker.tail() for worker in workers)]))
 
 
-async def _watch_clock(changes: Changes) -> None:
+async def _watch_clock(window: Window) -> None:
     """Note how late the client is."""
     while True:
         due = time.monotonic() + TICK
         await asyncio.sleep(TICK)
-        changes.late = max(changes.late, time.monotonic() - due)
+        window.late = max(window.late, time.monotonic() - due)
+
+
+async def _measured(load: Load, window: Window) -> Change:
+    waits = await load.waits(window.since, window.until)
+    still, hit = (
+        [wait for key, wait in waits.items() if (partition_of(key) in window.hit) == wanted] for wanted in (False, True)
+    )
+    return Change(max(still, default=math.nan), max(hit, default=math.nan), window.late)
 
 
 # -- faults --------------------------------------------------------------------------------------------

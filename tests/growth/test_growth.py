@@ -57,7 +57,7 @@ async def _changed(rig: Rig, fault: str, times: int) -> Changes:
             for action in ("split", "merge"):
                 await rig.change(changes, action, faults[number % len(faults)])
     assert (0, 0) == (changes.lost, changes.doubled)
-    assert max(changes.still, default=0.0) < LONGEST_SECONDS
+    assert changes.worst < LONGEST_SECONDS
     return changes
 
 

@@ -19,7 +19,8 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
 from projections.publishing.hints.carried_commits import CarriedCommits
-from projections.publishing.resume_point import _last_record, _point, find_resume_point
+from projections.publishing.resume_point import _last_record, _point, find_resume_point, with_leader
+from projections.publishing.slice_tails import LeftBehind, SliceTails
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
 from projections.stores.changelog import is_newer, records_of
@@ -31,13 +32,15 @@ from streams.deciding import messages, quarantine_policy
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup
+from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.layout import Layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.slice_log import SliceLog
+from streams.journal.slice_log import SliceLog, seals_before
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
+from streams.kafka.command_slices import CommandSlices
 from streams.kafka.records import PartitionRecords
 from streams.ownership.derivation import Derivation
 from streams.ownership.owned_log import OwnedLog
@@ -130,8 +133,8 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "a takeover begins one slice one too far": (
         Edit(
             Owner.open,
-            "self.intakes[slice].next_offset = offset",
-            "self.intakes[slice].next_offset = offset + (slice == max(self.slices))",
+            "self.intakes[slice].open(offset)",
+            "self.intakes[slice].open(offset + (slice == max(self.slices)))",
         ),
     ),
     "a takeover covers one command too many of one slice": (
@@ -141,6 +144,25 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "    slices[max(slices)] = replace(slices[max(slices)], offset=slices[max(slices)].offset + 1)\n"
             "    return replace(\n        old,",
         ),
+    ),
+    "an event that cannot be read holds the whole log": (
+        Edit(
+            GroupHandler._load,
+            "self._unreadable[aggregate_id] = error",
+            "raise Unavailable(str(error)) from None",
+        ),
+    ),
+    "what follows a command that has to wait is decided": (
+        Edit(GroupHandler._is_held, "if message.partition in group.held:", "if False:"),
+    ),
+    "a slice that was held goes on behind the command that had to wait": (
+        Edit(Owner._go_on, "intake.open(intake.next_offset)", "intake.open(intake.next_offset + 1)"),
+    ),
+    "what waits in the queue when its slice is held stays there": (
+        Edit(PartitionIntake.hold, "self._queue.forget(self._slice)", "pass"),
+    ),
+    "a slice that was held is not read again": (
+        Edit(Owner._go_on, "self._source.go_on(slice, intake.next_offset)", "pass"),
     ),
     "a topic of commands that is deleted is waited for": (
         Edit(KafkaCommandReader.run, ", self._until_gone(consumer._client.cluster))", ")"),
@@ -176,7 +198,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(
             Tail.wake,
             "self._wake.set()",
-            "self.published = max(nr - 1, self.published)\n    self._wake.set()",
+            "self._tails.stand(max(nr - 1, self._tails.read))\n    self._wake.set()",
         ),
     ),
     "the tailer believes a hint of any later commit": (
@@ -184,7 +206,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a hint brings a commit that is not written yet": (Edit(Owner._commit_group, APPEND, HINT + APPEND),),
     "the tailer reads only when it gets a hint": (
-        Edit(Tail.run, "asyncio.timeout(_until_next_look())", "asyncio.timeout(None)"),
+        Edit(Tail._publish_all, "asyncio.timeout(_until_next_look())", "asyncio.timeout(None)"),
     ),
     "the tailer resumes behind the commit of the last event": (
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
@@ -194,11 +216,17 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "the tailer moves on although one slice was not published": (
         Edit(
-            Tail._publish,
-            "await all_of(slice.send() for slice in self.slices if slice.has_records)",
-            "await all_of(slice.send() for slice in list(self.slices)[:-1] or self.slices if slice.has_records)",
+            SliceTails.publish,
+            "for slice in taking.values() if slice.has_records",
+            "for slice in list(taking.values())[:-1] or taking.values() if slice.has_records",
         ),
     ),
+    "a partition that takes nothing holds its whole log": (Edit(SliceTails._send, "timeout=TAKEN_SECONDS, ", ""),),
+    "a partition without a leader holds the tail of its log": (Edit(with_leader, "if slice not in without", ""),),
+    "a slice that was left behind is taken along before it has come": (
+        Edit(LeftBehind.catch_up, "while self.nr < goal():", "while False:"),
+    ),
+    "a takeover waits for the leader of each slice": (Edit(CommandSlices._ends, "if slice not in without", ""),),
     "an event is applied again": (Edit(_Batch.apply, "if row is not None and event.at <= row.at:", "if False:"),),
     "a late duplicate takes a table back": (
         Edit(TableFold.fold, "if event.at > newest:", "if True:"),
@@ -341,16 +369,14 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a log begins before the seals of all those before": (
         Edit(Layout.seal, "None not in ends:", "ends.count(None) < len(ends):"),
-        Edit(_inherited, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
+        Edit(seals_before, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
     ),
     "a log is sealed before all is derived": (
         Edit(Owner.seal, "finish(SEAL_SECONDS)", "finish(0)"),
         Edit(Owner.seal, "if self.derivation.has_pending:", "if False:"),
         Edit(Owner.seal, "if self.derivation.derived_nr < head.nr:", "if False:"),
     ),
-    "a log begins without the offsets of the seals": (
-        Edit(take_over, "= await _inherited(", "= {} and await _inherited("),
-    ),
+    "a log begins without the offsets of the seals": (Edit(take_over, "= _inherited(", "= {} and _inherited("),),
     "a log begins with the offsets of another slice": (
         Edit(
             _inherited,
@@ -367,12 +393,12 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a merged log begins behind the lower seal": (
         Edit(Layout.seal, "after=max(", "after=min("),
-        Edit(_inherited, " or seal.nr > span.begins_after:", ":"),
+        Edit(seals_before, " or seal.nr > span.begins_after:", ":"),
     ),
     "a log is published before those that it goes on from": (Edit(Tail.run, "await self._parents_are_out()", "pass"),),
     "a tail ends when its log is sealed, published or not": (
         Edit(
-            Tail.run,
+            Tail._publish_all,
             "while self.published != self._sealed:",
             "while self._publication.layout.layout.log(self._span.number).sealed is None:",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from streams.deciding.messages import decode_reply
@@ -66,19 +66,21 @@ class Checks:
 
     # -- at rest -------------------------------------------------------------------------------------
 
-    def at_rest(self) -> bool:
-        """Whether all is answered, committed, derived, published and applied."""
-        return not self.what_is_missing()
+    def at_rest(self, without: Collection[int] = ()) -> bool:
+        """Whether all is answered, committed, derived, published and applied, but for what is of some slices."""
+        return not self.what_is_missing(without)
 
-    def what_is_missing(self) -> str:
+    def what_is_missing(self, without: Collection[int] = ()) -> str:
         """The first thing that is not done yet, or nothing."""
         world = self._world
         if world.layout.planned:
             return f"logs are planned: {world.layout.planned}"
-        if unanswered := world.client.unanswered():
+        if unanswered := world.client.unanswered(without):
             return f"no reply to {unanswered}"
         topic = world.kafka.topics[COMMANDS_TOPIC]
         for partition, commands in enumerate(topic.partitions):
+            if partition in without:
+                continue
             stream, span = stream_name(TYPE, partition), world.layout.of(partition)
             log = reading.log_of(world, partition)
             covered = log[-1].slices[partition].offset if log and log[-1].topic_id == topic.id else NOTHING_CONSUMED
@@ -102,9 +104,17 @@ class Checks:
             reader = self._slot(world.projection_group.owners.get(partition))
             if reader is None:
                 return f"{stream}: nobody projects it"
+            if without and world.faults.stuck.keeps_tables_waiting:
+                continue
             if missing := self._is_behind(reader.worker, partition, positions[-1] if positions else (0, -1)):
                 return f"{stream}: {missing}"
         return ""
+
+    def why_not_at_rest(self) -> tuple[str, str]:
+        """The invariant that is broken where all should have come to rest, and what was seen."""
+        if (stuck := self._world.faults.stuck.slices) and (missing := self.what_is_missing(stuck)):
+            return "the trouble of a slice is its own", f"{sorted(stuck)} cannot go on, nor does {missing}"
+        return "liveness", self.what_is_missing()
 
     def _is_behind(self, worker: ProjectionWorker, partition: int, newest: tuple[int, int]) -> str:
         """What a projection worker has still to do in a partition."""

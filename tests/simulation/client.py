@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,6 @@ class Client:
             self.answers.setdefault(reply.command_id, []).append(value)
             self._world.note("reply", reply.command_id, reply.status, reply.position)
 
-    def unanswered(self) -> list[str]:
-        """The ids without a reply."""
-        return [id for id, replies in self.answers.items() if not replies]
+    def unanswered(self, without: Collection[int] = ()) -> list[str]:
+        """The ids without a reply, but for those in some slices."""
+        return [it.id for it in self.requests if not self.answers[it.id] and it.partition not in without]

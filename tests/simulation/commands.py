@@ -73,15 +73,26 @@ class SimulatedConsumer:
         self._world = world
         self._at: Offsets = {}
         self._topic_id = ""
+        self._paused: set[TopicPartition] = set()
+        self._arrived: asyncio.Future[None] | None = None
         self._client = SimpleNamespace(cluster=Cluster())
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self._at = dict.fromkeys(partitions, 0)
         self._topic_id = ""
+        self._paused.clear()
         self._client.cluster.update(COMMANDS_TOPIC)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._at[partition] = offset
+
+    def pause(self, partition: TopicPartition) -> None:
+        self._paused.add(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        self._paused.discard(partition)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
     async def position(self, partition: TopicPartition) -> int:
         return self._at[partition]
@@ -97,7 +108,11 @@ class SimulatedConsumer:
         loop = self._world.loop
         until = loop.time() + timeout_ms / 1000
         while True:
-            topic_id, found, ends, lost = await self._ask(self._fetch)
+            topic_id, found, starts, ends, lost = await self._ask(self._fetch)
+            for tp in self._at:  # what was asked for before its partition was paused, or went elsewhere
+                if tp in self._paused or self._at[tp] != starts.get(tp):
+                    found.pop(tp, None)
+                    ends[tp] = self._at[tp]
             if self._topic_id not in ("", topic_id):
                 self._client.cluster.update()
                 await loop.create_future()
@@ -115,28 +130,31 @@ class SimulatedConsumer:
         world = self._world
         return await until_it_answers(lambda: world.network.ask("kafka", look), "Kafka: reading commands", KafkaError)
 
-    def _fetch(self) -> tuple[str, Batches, Offsets, Offsets]:
-        """At the broker: the incarnation of the topic, what it has, where that ends, and the offsets that it lacks."""
+    def _fetch(self) -> tuple[str, Batches, Offsets, Offsets, Offsets]:
+        """At the broker: the incarnation of the topic, what it has, from where and to where, and the offsets that it
+        lacks."""
         found: Batches = {}
-        ends = dict(self._at)
+        starts, ends = dict(self._at), dict(self._at)
         topic = self._world.kafka.topics.get(COMMANDS_TOPIC)
         if topic is None:
-            return "none", {}, ends, {}
+            return "none", {}, starts, ends, {}
         for tp, at in self._at.items():
+            if tp in self._paused or (tp.topic, tp.partition) in self._world.kafka.without_leader:
+                continue
             log = topic.partitions[tp.partition]
             if not log.first <= at <= len(log.records):
-                return topic.id, {}, ends, {tp: at}
+                return topic.id, {}, starts, ends, {tp: at}
             if at <= log.last_message:
                 at = max(log.first, min(at + self._world.faults.slip(tp.topic), log.last_message))
                 records = log.after(at, self._world.random.randint(1, FETCH))
                 if records:
                     found[tp] = records
                 ends[tp] = records[-1].offset + 1 if records else min(at + FETCH, len(log.records))
-        return topic.id, found, ends, {}
+        return topic.id, found, starts, ends, {}
 
     async def _arrival(self, seconds: float) -> None:
         """Wait for a record on any of the partitions."""
-        arrival: asyncio.Future[None] = self._world.loop.create_future()
+        self._arrived = arrival = self._world.loop.create_future()
         for tp in self._at:
             with contextlib.suppress(KafkaError):
                 self._log(tp).waiting.append(arrival)

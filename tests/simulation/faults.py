@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from streams.journal.commit_hint import read_hint
@@ -12,6 +12,7 @@ from tests.simulation.loop import Process
 from tests.simulation.operator import Operator
 from tests.simulation.planner import Planner
 from tests.simulation.projecting import ProjectionWorker
+from tests.simulation.stuck import StuckSlice
 from tests.simulation.topic_faults import TopicFaults
 from tests.simulation.topics import COMMANDS_TOPIC, COMMITS_TOPIC, HINT_KEY
 from tests.simulation.workers import CommandWorker
@@ -102,6 +103,7 @@ class Faults:
         self.operator = Operator(world)
         self._planner = Planner(world)
         self._strangers = Strangers(world)
+        self.stuck = StuckSlice(world)
         self._again = 0.0
 
     def start(self) -> None:
@@ -138,7 +140,9 @@ class Faults:
         if self._topics.start():
             self._takeovers_hit = 0.5
         self.operator.start()
-        self._planner.start()
+        self.stuck.start()
+        if not self.stuck.keeps_heirs_waiting:
+            self._planner.start()
         self._strangers.start()
         self._again = random.choice((0.0, 0.0, 0.3))
 
@@ -151,6 +155,7 @@ class Faults:
         self._world.command_group.unheard.clear()
         self._world.projection_group.unheard.clear()
         self._topics.heal()
+        self.stuck.heal()
         for slot in self.slots:
             slot.process.fuse = 0
             slot.resume()
@@ -186,6 +191,12 @@ class Faults:
         if not self._again or random.random() >= self._again:
             return ""
         return random.choice(("twice", "empty", "overtaken"))
+
+    def redeploy(self, names: Collection[str]) -> None:
+        """The workers at these places are killed, and started again with other code."""
+        for slot in self.slots:
+            if slot.name in names:
+                self._kill(slot)
 
     def sending(self, name: str) -> None:
         """A projection worker begins to send events or rows."""

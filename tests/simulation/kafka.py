@@ -117,6 +117,8 @@ class Kafka:
 
     def __init__(self) -> None:
         self.topics: dict[str, Topic] = {}
+        self.without_leader: set[tuple[str, int]] = set()
+        """Partitions that can be neither read nor written."""
         self.incarnations: dict[str, Topic] = {}
         self.limits: dict[str, int] = {}
         """What topics take, in bytes, where it is not what Kafka's take usually."""
@@ -137,6 +139,10 @@ class Kafka:
         self.topics[name] = self.incarnations[topic.id] = topic
         return topic
 
+    def leaderless(self, topic: Topic) -> frozenset[int]:
+        """The partitions of a topic that have no leader."""
+        return frozenset(number for name, number in self.without_leader if name == topic.name)
+
     def delete(self, name: str) -> None:
         """A topic is no more."""
         for partition in self.topics.pop(name).partitions:
@@ -149,10 +155,12 @@ class Kafka:
         return [record for topic in topics for record in topic.partitions[partition].records]
 
     def partition(self, name: str, partition: int) -> Partition:
-        """Raises `KafkaConnectionError` while the topic does not exist."""
+        """Raises `KafkaConnectionError` while the topic does not exist, or the partition has no leader."""
         topic = self.topics.get(name)
         if topic is None:
             raise KafkaConnectionError(f"unknown topic {name}")
+        if (name, partition) in self.without_leader:
+            raise KafkaConnectionError(f"no leader of {name}-{partition}")
         return topic.partitions[partition]
 
 
@@ -170,7 +178,10 @@ class SimulatedBroker(KafkaClient):
 
         def look() -> dict[str, TopicMetadata]:
             present = [kafka.topics[name] for name in wanted if name in kafka.topics]
-            return {topic.name: TopicMetadata(topic.id, len(topic.partitions)) for topic in present}
+            return {
+                topic.name: TopicMetadata(topic.id, len(topic.partitions), without_leader=kafka.leaderless(topic))
+                for topic in present
+            }
 
         return await self._world.network.ask("kafka", look)
 

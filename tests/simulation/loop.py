@@ -17,6 +17,7 @@ from typing import Any
 
 from streams.concurrency.fairness import LINE
 
+MOST_CLOSES = 10
 STEP_SECONDS = 2e-6
 """What one callback takes, so that time passes for those who spin."""
 
@@ -206,9 +207,14 @@ class Loop(asyncio.AbstractEventLoop):
         self._closed = True
         self._ready.clear()
         self._timers.clear()
+        asyncio._set_running_loop(self)  # what it begins is closed, too: the list grows meanwhile
         for _, task in self._tasks:
             coroutine = task.get_coro()
-            if not task.done() and coroutine is not None:
+            for _ in range(MOST_CLOSES):  # whoever is closed may wait for something once more
+                if task.done() or coroutine is None:
+                    break
                 with contextlib.suppress(Exception):
                     coroutine.close()
+                    break
+        asyncio._set_running_loop(None)
         self._tasks.clear()

@@ -13,7 +13,6 @@ from projections.applying.dead_letters import ProjectionDeadLetters
 from projections.applying.event_reader import EventReader
 from projections.applying.projection_group import ProjectionGroup
 from projections.http.problems import NotNow
-from projections.publishing.connections import Connections
 from projections.publishing.heads import Heads
 from projections.publishing.publication import Publication
 from projections.publishing.tail_assignment import Tailers
@@ -24,6 +23,7 @@ from projections.stores.rows import Rows
 from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
+from streams.journal.layout_follower import LayoutFollower
 from streams.journal.slice_log import LayoutReader
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.disk import Disk, SimulatedRows
@@ -119,7 +119,7 @@ class ProjectionWorker:
         tasks = [
             keep("following what was ordered", lambda: ReadSide._follow_orders(side)),
             keep("looking whether tables are complete", self.switching.run),
-            keep("looking whether logs were split or merged", lambda: Connections._follow_layouts(side)),
+            keep("looking whether logs were split or merged", LayoutFollower(self._layout).follow),
             keep("the logs that are published", self._tailers.follow_layout),
         ]
         try:

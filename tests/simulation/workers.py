@@ -29,6 +29,7 @@ from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.stuck import JournalOfVersion
 from tests.simulation.topics import (
     COMMANDS_TOPIC,
     COMMITS_TOPIC,
@@ -146,7 +147,7 @@ class CommandWorker:
         shape = self._world.shape
         handler = GroupHandler(
             _handler(shape.dedupe_window, shape.limits),
-            journal=self._journal,
+            journal=JournalOfVersion(self._world, self._name),  # type: ignore[arg-type]
             cache=Cache(shape.cache_weight),
             log=log_name(TYPE, span.number),
             slices=shape.partitions,

@@ -64,6 +64,8 @@ class HintReader:
 
     async def _connect(self) -> Any:
         consumer = self._clients.consumer(
-            enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=WAIT_MS
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=WAIT_MS,
         )
         return await started(consumer)

@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateSchema
 from streams.journal.port import JournalIncomplete, JournalMissing, NotPermitted, Unavailable
 from streams.journal.sql.postgres_servers import Servers
 from streams.journal.sql.session import Engines
-from streams.security.handshakes import CUT, refusal
+from streams.security.handshakes import CUT, alert_behind, refusal
 from streams.security.store_url import StoreUrl, database_name, split_store_url
 from streams.settings import SettingsError
 from streams.text import with_type
@@ -123,8 +123,8 @@ class PostgresAddress(StoreUrl):
             return SettingsError(f"{self.setting}: {self} has no database {self.database}: make it with `createdb`")
         if isinstance(reason, CUT):
             return Unavailable(f"{self}: {_text(reason)}")
-        if isinstance(reason, ssl.SSLError):
-            return SettingsError(f"{self.setting}: no TLS with {self}: {refusal(reason)}")
+        if (refused := reason if isinstance(reason, ssl.SSLError) else alert_behind(reason)) is not None:
+            return SettingsError(f"{self.setting}: no TLS with {self}: {refusal(refused)}")
         if "rejected SSL upgrade" in str(reason):
             return SettingsError(f"{self.setting}: no TLS with {self}: {reason}")
         if state == _NO_RIGHT:

@@ -38,6 +38,7 @@ streams.access
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
+streams.kafka.fetching
 streams.kafka streams.registry
 streams.membership
 streams.deciding streams.aggregate_type streams.foreign_type

@@ -49,7 +49,7 @@ class World(NamedTuple):
     tokens: dict[str, str]
     issuer: Issuer
 
-    async def told(self) -> Any:
+    async def document(self) -> Any:
         async with self.http.get(self.url + "/openapi.json") as response:
             assert 200 == response.status
             return await response.json()
@@ -93,7 +93,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory, monkey: pytest.MonkeyP
 async def test_everybody(world: World) -> None:
     """Who has one of the roles that an operation names gets past the door, and nobody else does."""
     wrong = []
-    for asked in operations(await world.told()):
+    for asked in operations(await world.document()):
         for who, token in world.tokens.items():
             found = await status(world.http, world.url, asked, token)
             if (found not in REFUSED) != may(who, asked):
@@ -105,7 +105,7 @@ async def test_nobody(world: World) -> None:
     """Without a token, and with one that does not hold, the answer is 401, but for what is for whoever comes."""
     bad = {"no token": None, "unknown": "sst_unknown", **world.issuer.sendable_bad_tokens()}
     wrong = []
-    for asked in operations(await world.told()):
+    for asked in operations(await world.document()):
         for what, token in bad.items():
             found = await status(world.http, world.url, asked, token)
             if (found == 401) != bool(asked.needs):
@@ -125,7 +125,7 @@ async def test_bytes_that_are_no_text(world: World) -> None:
 
 async def test_what_is_for_whoever_comes(world: World) -> None:
     """That is health, and the documentation: nothing of what the system holds."""
-    public = {asked.path for asked in operations(await world.told()) if not asked.needs}
+    public = {asked.path for asked in operations(await world.document()) if not asked.needs}
     assert {"/health/live", "/health/ready", "/openapi.json", "/docs"} == public
 
 

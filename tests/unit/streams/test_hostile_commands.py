@@ -13,7 +13,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.messages import Message, command_headers, message_of, read_envelope
 from streams.deciding.quarantine import RELEASE
 from streams.journal.port import Unavailable
-from streams.kafka.batches import unreadable_record
+from streams.kafka.fetching.batches import unreadable_record
 from streams.limits import Limits
 from tests.unit.ledgers import Ledgers, Make
 

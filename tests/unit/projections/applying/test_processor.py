@@ -14,7 +14,7 @@ from projections.applying import event_source
 from projections.applying.event_processor import EventProcessor
 from projections.applying.fold import TableFold
 from projections.stores.rows import Checkpoint
-from streams.kafka.batches import unreadable_record
+from streams.kafka.fetching.batches import unreadable_record
 from tests.memory_rows import MemoryRows
 from tests.unit.boxes import BANG, Boxes, by_type, put, until
 

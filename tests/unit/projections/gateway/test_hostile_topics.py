@@ -18,9 +18,9 @@ from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
 from streams.cli import kafka
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
-from streams.kafka.batches import unreadable_record
 from streams.kafka.client import KafkaClient
 from streams.kafka.clients import KafkaClients
+from streams.kafka.fetching.batches import unreadable_record
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 REPLY = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))

@@ -149,15 +149,16 @@ async def test_what_is_published_of_a_stream() -> None:
         asked.append(stream)
         return 5, 50
 
-    slices = [SimpleNamespace(stream=f"order-{slice}", end=10 * slice) for slice in (0, 1)]
+    slices = [SimpleNamespace(slice=slice, stream=f"order-{slice}", end=10 * slice) for slice in (0, 1)]
+    tail = SimpleNamespace(published=6, published_of=lambda slice: 7 - slice, slices=slices)
     side: Any = SimpleNamespace(
-        publisher=SimpleNamespace(tails=[SimpleNamespace(published=7, slices=slices)]),
+        publisher=SimpleNamespace(tails=[tail]),
         journals={"order": None},
         sources={"order": SimpleNamespace(kept=["orders"], partitions={1: None, 2: None})},
         topic_ends=SimpleNamespace(of=end_of),
         partitions_served={1, 2},
     )
-    tailed = {"order-0": TopicReach(7, 0), "order-1": TopicReach(7, 10)}
+    tailed = {"order-0": TopicReach(7, 0), "order-1": TopicReach(6, 10)}
     assert (tailed | {STREAM: TopicReach(5, 50)}, [STREAM]) == (await published_here(side), asked)
     side.sources["order"].kept = []
     assert tailed == await published_here(side)

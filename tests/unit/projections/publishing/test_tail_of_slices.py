@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from projections.publishing import slice_tails, tail_assignment
 from projections.publishing import tail as tailer
-from projections.publishing import tail_assignment
 from projections.publishing.publication import COMMIT_END, PREVIOUS, Publication
 from projections.publishing.slice_tail import MANY_STRANGE
 from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
 from streams.concurrency.supervisor import Supervisor
+from streams.journal import layout_follower
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Published, SliceHead
@@ -35,6 +36,7 @@ from tests.unit.projections.publishing.test_tailer import (
     Topic,
     commit_of,
     event,
+    tail_of,
     tail_until,
     tailing,
     until,
@@ -292,7 +294,8 @@ async def test_a_late_record_of_the_log_before() -> None:
 
 async def test_a_log_that_was_published_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """At each assignment, and now and then: a former tail, gone by now, may have noted that it is less."""
-    monkeypatch.setattr(tail_assignment, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(tail_assignment, "LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(layout_follower, "LOOK_SECONDS", 0.01)
     journal, topic = await some_published()
     publication = parts_of(journal, topic)
     parent = publication.layout.layout.log(0)
@@ -354,32 +357,96 @@ class Jammed(Topic):
     def __init__(self) -> None:
         super().__init__()
         self.jammed: set[int] = set()
+        self.waiting: dict[int, Sequence[ProducerRecord]] = {}
         self.freed = asyncio.Event()
+        self.bug: Exception | None = None
 
     async def publish(self, topic: str, partition: int, records: Sequence[ProducerRecord], refuse: bool = False) -> int:
         while partition in self.jammed:
+            self.waiting[partition] = records
             await self.freed.wait()
+            if self.bug is not None:
+                raise self.bug
         return await super().publish(topic, partition, records)
 
 
-async def test_a_partition_that_takes_nothing() -> None:
-    """The others get what was read with it, and no more; the log counts as published when all have it, and goes on
-    without a gap in any."""
-    journal, topic = Counted((await journal_with([0]))._store), Jammed()
-    async with tailing(journal, topic, Supervisor(), SLICES) as tail:
+async def test_a_partition_that_takes_nothing(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """The others go on without it, and it has in memory what it was to take, and no more; the log counts as published
+    up to there. When it takes something it comes to where they are, without a gap. That is said once each, and is a
+    trouble."""
+    monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
+    caplog.set_level("INFO")
+    journal, topic, supervisor = Counted((await journal_with([0]))._store), Jammed(), Supervisor()
+    async with tailing(journal, topic, supervisor, SLICES) as tail:
         await until(lambda: tail.published == 1)
         topic.jammed = {1}
         tail.wake(await append(journal, 0, 1, 2))
         await until(lambda: topic.places(2))
-        for _ in range(5):
+        for nr in range(3, 8):
             tail.wake(await append(journal, 0, 1, 2))
-        await asyncio.sleep(0.05)
-        assert ([(2, 2)], [], 1, 2) == (topic.places(2), topic.places(1), tail.published, max(journal.read))
+            await until(lambda nr=nr: topic.places(2)[-1] == (nr, 2))
+        assert ([], 1, [7, 1, 7]) == (topic.places(1), tail.published, [tail.published_of(it) for it in range(SLICES)])
+        assert 1 == len(topic.waiting[1])
+        assert "order-events-1 takes nothing" in supervisor.troubles["publishing order-1"]
         topic.jammed = set()
         topic.freed.set()
         await until(lambda: tail.published == 7)
-    assert {len(topic.places(slice)) - (slice == 0) for slice in range(SLICES)} == {6}
+        assert {} == supervisor.troubles
+        tail.wake(await append(journal, 0, 1, 2))
+        await until(lambda: tail.published == 8)
+    assert {len(topic.places(slice)) - (slice == 0) for slice in range(SLICES)} == {7}
     assert all(in_chain(topic, slice) for slice in range(SLICES))
+    said = [record.getMessage() for record in caplog.records if "order-1" in record.getMessage()]
+    assert ["order-events-1 takes nothing: its events wait, and the others of order@0 do not"] == [
+        record.getMessage() for record in caplog.records if "takes nothing" in record.getMessage()
+    ]
+    assert ["order-1 is published to where the others of order@0 are"] == said
+
+
+async def test_no_partition_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an outage: a batch is tried now and then, and the log is not read to its end for nobody."""
+    monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.05)
+    journal, topic = Counted((await journal_with([0], *[[1, 2]] * 400))._store), Jammed()
+    topic.jammed = set(range(SLICES))
+    async with tailing(journal, topic, Supervisor(), SLICES) as tail:
+        await asyncio.sleep(0.3)
+        assert max(journal.read) <= 5 + 50 * 7
+        topic.jammed = set()
+        topic.freed.set()
+        await until(lambda: tail.published == 401)
+    assert all(in_chain(topic, slice) for slice in range(SLICES))
+    assert [1, 400, 400] == [len(topic.places(slice)) for slice in range(SLICES)]
+
+
+async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
+    """Where it goes on cannot be seen: the others do, and it does when it has a leader. What was said of the log before
+    stays true."""
+    journal, topic = await some_published()
+    await journal.save_published(LOG, Published(4, -1))
+    del topic.partitions[0][-2:]
+    expected = topic.places(1)
+    topic.without_leader = {1}
+    async with tailing(journal, topic, Supervisor(), SLICES) as tail:
+        nr = await append(journal, 0, 1)
+        await until(lambda: tail.published_of(0) == nr)
+        assert ([(5, 1), (7, 0), (8, 0)], 4, 4) == (topic.places(0)[-3:], tail.published, tail.published_of(1))
+        topic.without_leader = set()
+        await until(lambda: tail.published == nr)
+    assert [*expected, (8, 1)] == topic.places(1)
+    assert all(in_chain(topic, slice) for slice in range(SLICES))
+
+
+async def test_what_is_raised_over_a_slice_that_was_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the tail, which begins again: nobody else would miss it."""
+    monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
+    journal, topic = await journal_with([0, 1], [0, 1]), Jammed()
+    topic.jammed, topic.bug = {1}, ZeroDivisionError()
+    tail = tail_of(journal, topic, slices=SLICES)
+    running = asyncio.create_task(tail.run())
+    await until(lambda: tail.published_of(0) == 2)
+    topic.freed.set()
+    with pytest.raises(ZeroDivisionError):
+        await running
 
 
 async def test_a_tail_that_ends_while_a_partition_takes_nothing() -> None:
@@ -435,11 +502,11 @@ async def test_large_commits_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch
     """Where commits are large few are read together, and where they are small many."""
     journal = Counted((await journal_with(*[[0, 1]] * 200))._store)
     await published_until(journal, Topic(), 200)
-    assert (tailer.FIRST_COMMITS, tailer.COMMITS_AT_ONCE) == (journal.limits[0], max(journal.limits))
-    monkeypatch.setattr(tailer, "next_page", lambda size, rows: max(1, 3 * len(DATA) * rows // size))
+    assert (slice_tails.FIRST_COMMITS, slice_tails.COMMITS_AT_ONCE) == (journal.limits[0], max(journal.limits))
+    monkeypatch.setattr(slice_tails, "next_page", lambda size, rows: max(1, 3 * len(DATA) * rows // size))
     large = Counted(journal._store)
     await published_until(large, Topic(), 200)
-    assert {tailer.FIRST_COMMITS, 1} == {*large.limits, 1}
+    assert {slice_tails.FIRST_COMMITS, 1} == {*large.limits, 1}
 
 
 async def test_seats_without_a_log() -> None:

@@ -26,6 +26,7 @@ from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, Published, RecordedEvent, SliceHead
 from streams.journal.position import Place, parse_place
 from streams.kafka.client import ProducerRecord, RecordTooLarge
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.slices import slice_of
 from tests.layouts import Known
 
@@ -39,10 +40,14 @@ class Topic:
 
     def __init__(self) -> None:
         self.partitions: defaultdict[int, list[ProducerRecord]] = defaultdict(list)
+        self.without_leader: set[int] = set()
 
     @property
     def records(self) -> list[ProducerRecord]:
         return self.partitions[0]
+
+    async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
+        return {topic: TopicMetadata("id", 8, without_leader=frozenset(self.without_leader)) for topic in topics}
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
         records = self.partitions[partition]

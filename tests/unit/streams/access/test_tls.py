@@ -148,10 +148,10 @@ def test_files_that_do_not_do(files: Files) -> None:
             "HTTP_CLIENT_CA_FILE",
         ),
     ):
-        with pytest.raises(SettingsError) as told:
+        with pytest.raises(SettingsError) as raised:
             server_context(Settings(**given))  # type: ignore[arg-type]
-        assert named in str(told.value)
-        assert "\n" not in str(told.value)
+        assert named in str(raised.value)
+        assert "\n" not in str(raised.value)
     with pytest.raises(SettingsError, match="HTTP_CA_FILE"):
         client_context(Settings(http_ca_file=str(text)))
     assert server_context(Settings()) is None

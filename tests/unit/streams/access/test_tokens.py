@@ -51,9 +51,9 @@ def test_a_token_ends() -> None:
 )  # fmt: skip
 def test_a_line_that_is_none(line: str) -> None:
     """It is named by its number, and not shown: somebody may have put a token there."""
-    with pytest.raises(ValueError, match="line 2") as told:
+    with pytest.raises(ValueError, match="line 2") as raised:
         Tokens.read(f"\n{line}")
-    assert line.split()[-1] not in str(told.value)
+    assert line.split()[-1] not in str(raised.value)
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ async def test_headers(tmp_path: Path) -> None:
 
 
 def refused(work: Callable[[], object]) -> str:
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         work()
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 def test_settings_that_do_not_fit(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from streams.deciding.quarantine import QuarantineReason, pack
 from streams.journal import event_view
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Identity, RecordedEvent, SliceHead, Snapshot
-from streams.kafka.batches import unreadable_record
+from streams.kafka.fetching.batches import unreadable_record
 from streams.kafka.topics import TopicError
 from streams.settings import Settings
 from streams.slices import partition_of

@@ -129,6 +129,32 @@ def test_the_limit_is_shared_by_those_that_are_there() -> None:
     assert 1_000_000 == first.limit
 
 
+def test_it_goes_on_from_others() -> None:
+    """What these have is taken from them, and kept here; what those before them had is forgotten."""
+    first, second, third = (Cache(1_000_000) for _ in range(3))
+    for key, cache in (("a", first), ("b", first), ("c", second)):
+        cache.put(key, aggregate())
+    second.go_on_from([first])
+    third.go_on_from([second])
+    assert second.take("a") is None
+    found = third.take("c")
+    assert found is not None
+    third.put("c", found)
+    assert ("c" in third, "c" in second) == (True, False)
+    assert third.take("d") is None
+
+
+def test_a_full_cache_keeps_nothing_of_others() -> None:
+    """It has enough of its own."""
+    former, cache = Cache(10_000), Cache(10_000)
+    former.put("a", aggregate())
+    cache.go_on_from([former])
+    for number in range(10):
+        cache.put(str(number), aggregate(size=10_000))
+        cache.shrink(1)
+    assert cache.take("a") is None
+
+
 def test_what_is_not_indexed_stays() -> None:
     """It could not be loaded again; when it is indexed it goes like any other."""
     cache = Cache(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+import asyncpg
 import pytest
 from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
@@ -35,6 +36,18 @@ def test_a_handshake(error: Exception, kind: type[Exception]) -> None:
     """One that is cut off is a server that restarts; a certificate that is none of ours is a setting."""
     assert isinstance(translated(NoHostAvailable("none", {"127.0.0.1": error}), CASSANDRA), kind)
     assert isinstance(POSTGRES.translated(error), kind)
+
+
+def test_a_certificate_that_the_server_does_not_take() -> None:
+    """It says so behind the handshake: to the driver that is a connection that was lost."""
+    alert = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca")
+    alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+    lost = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    lost.__cause__ = alert
+    assert "cert=FILE" in str(POSTGRES.translated(lost))
+    assert isinstance(POSTGRES.translated(lost), SettingsError)
+    lost.__cause__ = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+    assert isinstance(POSTGRES.translated(lost), Unavailable)
 
 
 @pytest.mark.parametrize("refusals", [2, 3])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 
@@ -29,7 +30,7 @@ class Kafka:
         self.first: dict[TopicPartition, int] = defaultdict(int)
         self.came = asyncio.Event()
         self.polls = 0
-        self.connected = 0
+        self.connected = self.looks = 0
         self.refuses: list[Exception] = []
         self.fails: list[Exception] = []
         self.clusters: list[Cluster] = []
@@ -69,9 +70,14 @@ class Consumer:
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
         self.at: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
         self.is_started = False
         self._fetcher = SimpleNamespace()
-        self._client = SimpleNamespace(cluster=Cluster(kafka))
+        self._client = SimpleNamespace(cluster=Cluster(kafka), _metadata_update=self._look)
+
+    async def _look(self, cluster: Cluster, topics: Sequence[str]) -> bool:
+        self.kafka.looks += 1
+        return True
 
     async def start(self) -> None:
         if self.kafka.refuses:
@@ -84,6 +90,14 @@ class Consumer:
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.at = dict.fromkeys(partitions, -1)
+        self.paused.clear()
+
+    def pause(self, tp: TopicPartition) -> None:
+        self.paused.add(tp)
+
+    def resume(self, tp: TopicPartition) -> None:
+        self.paused.remove(tp)
+        self.kafka.came.set()
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         assert tp in self.at
@@ -107,6 +121,7 @@ class Consumer:
         found = {
             tp: [SimpleNamespace(offset=it) for it in kafka.records[tp] if it >= max(at, kafka.first[tp])][:max_records]
             for tp, at in self.at.items()
+            if tp not in self.paused
         }
         found = {tp: records for tp, records in found.items() if records}
         if not found:
@@ -217,6 +232,32 @@ async def test_a_slice_that_waits_keeps_no_other_waiting(kafka: Kafka, reader: K
     await cancel(running)
 
 
+async def test_a_slice_that_is_held(kafka: Kafka, reader: KafkaCommandReader) -> None:
+    """Nothing of it is brought, and the other slice is read as before; it goes on where its owner says. Whoever reads
+    anew has all slices."""
+    reader.hold(0)  # before anybody reads
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 0, 3: 0}, owner))
+    kafka.put(P0, 0, 1, 2)
+    await until(lambda: len(owner.got) == 3)
+    reader.hold(0)
+    kafka.put(P0, 3)
+    kafka.put(P3, 0)
+    await until(lambda: len(owner.got) == 4)
+    assert (3, 0) == owner.got[-1]
+    reader.go_on(0, 1)
+    await until(lambda: len(owner.got) == 7)
+    assert [(0, 1), (0, 2), (0, 3)] == owner.got[-3:]
+    reader.hold(0)
+    await cancel(running)
+    reader.go_on(0, 0)  # nobody reads
+    owner = Owner()
+    running = asyncio.create_task(reader.run({0: 3, 3: 1}, owner))
+    await until(lambda: owner.got)
+    assert [(0, 3)] == owner.got
+    await cancel(running)
+
+
 async def test_commands_that_kafka_has_lost(kafka: Kafka, reader: KafkaCommandReader) -> None:
     """The slice whose offset Kafka has no more is read from the first that is there, and its owner is told, again and
     again while it is behind; the other slice is read as before."""
@@ -309,6 +350,23 @@ def test_no_more_is_asked_for_than_was_taken() -> None:
     """By a name that aiokafka may change: while records wait, no request goes out."""
     assert "_prefetch_backoff" in Fetcher._proc_fetch_request.__code__.co_names
     assert "calculate_backoff" in Fetcher._get_actions_per_node.__code__.co_names
+
+
+async def test_a_slice_without_a_leader_costs_no_more_than_a_look_now_and_then(
+    kafka: Kafka, reader: KafkaCommandReader
+) -> None:
+    """aiokafka looks for one as often as the broker answers. The first look is made at once."""
+    assert reader._connecting is not None
+    client = (await reader._connecting)._client
+    began = asyncio.get_running_loop().time()
+    await client._metadata_update(client.cluster, ["order-commands"])
+    first = asyncio.get_running_loop().time() - began
+    for _ in range(3):
+        await client._metadata_update(client.cluster, ["order-commands"])
+    assert first < 0.1
+    assert asyncio.get_running_loop().time() - began >= 0.3
+    assert 4 == kafka.looks
+    assert "_metadata_update" in AIOKafkaClient._md_synchronizer.__code__.co_names
 
 
 async def test_a_topic_that_may_not_be_looked_at(kafka: Kafka, reader: KafkaCommandReader) -> None:

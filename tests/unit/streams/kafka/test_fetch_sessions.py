@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4, FetchRequest_v11, FetchResponse_v4, FetchResponse_v11
 
-from streams.kafka.fetch_sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession
+from streams.kafka.fetching.sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession
 
 BYTES = 1 << 20
 INVALID_EPOCH = 71

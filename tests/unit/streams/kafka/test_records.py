@@ -21,8 +21,9 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.kafka import batches, records
-from streams.kafka.batches import Batches, Undecompressed, decompress
+from streams.kafka import records
+from streams.kafka.fetching import batches
+from streams.kafka.fetching.batches import Batches, Undecompressed, decompress
 from streams.kafka.records import UnreadableRecord
 
 TP = TopicPartition("order-commands", 3)

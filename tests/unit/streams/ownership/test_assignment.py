@@ -63,7 +63,7 @@ class Candidate:
             await trouble()
         self.head, self.is_owner = SimpleNamespace(is_seal=False), True
 
-    def open(self) -> None:
+    def open(self, source: Any) -> None:
         self.calls.append("open")
         self.queue.is_open = True
         self.ended.clear()
@@ -286,11 +286,11 @@ async def test_one_that_cannot_be_taken_over(rig: Rig, error: Exception, caplog:
     assert 1 == rig.attempts[0]
 
 
-async def test_topic_without_a_leader(rig: Rig) -> None:
+async def test_a_topic_that_is_not_there(rig: Rig) -> None:
     """It is waited for."""
     rig.topic = None
     await rig.assigned(0)
-    await until(lambda: "leader" in rig.ownership.logs[0].waiting.reason)
+    await until(lambda: "no command topic" in rig.ownership.logs[0].waiting.reason)
     rig.topic = TopicMetadata("t", 4)
     await until(lambda: rig.ownership.ready)
 

@@ -102,7 +102,7 @@ class Announcements:
         if self.seconds:
             await asyncio.sleep(self.seconds)
         for watch in self.watches:
-            watch._announced.set()
+            watch.look_soon()
 
 
 class Worker:

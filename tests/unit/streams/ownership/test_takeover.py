@@ -15,6 +15,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import NOTHING_CONSUMED, Commit, SliceHead, Unavailable
 from streams.kafka.command_slices import CommandSlices
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.takeover import take_over
 from tests.command_log import Topic
 
@@ -30,9 +31,13 @@ class Broker:
     def __init__(self, *headers: tuple[str, bytes], ends: Mapping[int, int]) -> None:
         self._record = SimpleNamespace(headers=headers)
         self._ends = ends
+        self.without_leader: dict[str, set[int]] = {}
 
     async def end_offsets(self, topic: str, partitions: Iterable[int]) -> Mapping[int, int]:
-        return {partition: self._ends.get(partition, 0) for partition in partitions}
+        wanted = list(partitions)
+        if self.without_leader.get(topic, set()).intersection(wanted):
+            raise TimeoutError
+        return {partition: self._ends.get(partition, 0) for partition in wanted}
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
         assert topic == "order-events"
@@ -40,7 +45,8 @@ class Broker:
         return self._record if wanted(self._record) else None
 
     async def describe(self, topics: list[str]) -> dict[str, Any]:
-        return {topics[0]: SimpleNamespace(id="t1")}
+        without = frozenset(self.without_leader.get(topics[0], ()))
+        return {topics[0]: TopicMetadata("t1", 8, without_leader=without)}
 
 
 def at(position: bytes) -> list[tuple[str, bytes]]:
@@ -110,6 +116,32 @@ async def taken_over(head: Mapping[int, SliceHead], topic: Topic) -> tuple[Commi
     assert old is not None
     assert (3, 2, "you", ()) == (new.nr, new.epoch, new.owner, new.events)
     return old, new
+
+
+async def test_a_slice_without_a_leader() -> None:
+    """Nobody can say where it ends: it goes on from what the log covers, and the log is taken over all the same. Its
+    owner notices later whether commands were lost."""
+    broker: Any = Broker(ends={1: 9, 4: 9})
+    slices = CommandSlices(broker, "order-commands", SPAN.slices, "order-events")
+    journal = MemoryJournal()
+    _, head = await take_over(journal, slices, LOG, SPAN, "t1", "me")
+    covered = {1: SliceHead(5, 0), 4: SliceHead(8, 0)}
+    await journal.append(replace(head, nr=2, slices=covered))
+    broker.without_leader = {"order-commands": {4}, "order-events": {1}}
+    _, taken = await take_over(journal, slices, LOG, SPAN, "t1", "another")
+    assert (3, covered) == (taken.nr, taken.slices)
+
+
+async def test_an_events_partition_without_a_leader() -> None:
+    """A first log waits for it: it may have the events of another journal. One that goes on from others does not: their
+    seals are of this journal."""
+    broker: Any = Broker(ends={1: 9})
+    broker.without_leader = {"order-events": {4}}
+    slices = CommandSlices(broker, "order-commands", SPAN.slices, "order-events")
+    with pytest.raises(Unavailable, match="no leader of order-events-4"):
+        await take_over(MemoryJournal(), slices, LOG, SPAN, "t1", "me")
+    _, head = await take_over(MemoryJournal(), slices, LOG, BEHIND, "t1", "me")
+    assert 16 == head.nr
 
 
 async def test_where_each_slice_goes_on() -> None:

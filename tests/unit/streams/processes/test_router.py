@@ -23,8 +23,8 @@ from schemas.release import samples
 from streams.aggregate_type import AggregateType
 from streams.deciding.messages import Message
 from streams.journal.event_decoding import NotReadableYet
-from streams.kafka.batches import unreadable_record
 from streams.kafka.client import ProducerRecord, RecordTooLarge, partition_of
+from streams.kafka.fetching.batches import unreadable_record
 from streams.processes.event_meaning import EventMeaning
 from streams.processes.router import Router
 from streams.settings import Settings

@@ -134,11 +134,11 @@ async def test_pages_that_may_read(server: Server) -> None:
     another site is told nothing."""
     ours, asks = {"Origin": "https://admin.example"}, {"Access-Control-Request-Method": "POST"}
     async with aiohttp.ClientSession() as http:
-        async with http.options(server.url + "/orders", headers={**ours, **asks}) as told:
-            assert (204, ours["Origin"]) == (told.status, told.headers["Access-Control-Allow-Origin"])
-            assert "Authorization" in told.headers["Access-Control-Allow-Headers"]
-            assert "POST" in told.headers["Access-Control-Allow-Methods"]
-            assert "Access-Control-Allow-Credentials" not in told.headers
+        async with http.options(server.url + "/orders", headers={**ours, **asks}) as preflight:
+            assert (204, ours["Origin"]) == (preflight.status, preflight.headers["Access-Control-Allow-Origin"])
+            assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+            assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+            assert "Access-Control-Allow-Credentials" not in preflight.headers
         for path, status in (("/orders", 200), ("/nowhere", 404)):
             async with http.get(server.url + path, headers=ours) as answer:
                 assert (status, ours["Origin"]) == (answer.status, answer.headers["Access-Control-Allow-Origin"])

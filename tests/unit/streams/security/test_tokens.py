@@ -104,7 +104,7 @@ async def test_a_server_that_is_down(server: Server, monkeypatch: pytest.MonkeyP
         (lambda: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"}), "answers 302"),
         (lambda: web.Response(status=400, text=CANARY), "answers 400: are"),
     ],
-    ids=str,
+    ids=["no token", "refused", "elsewhere", "no reason"],
 )
 async def test_a_server_that_refuses(server: Server, answer: Any, said: str) -> None:
     """One line that says which setting to look at. A redirection is not followed: it would take the secret along."""
