@@ -282,7 +282,7 @@ class Web(FaustWeb):  # type: ignore[misc]
 
 
 class TlsSite(web.TCPSite):
-    """Gives a handshake as long as the head of a request."""
+    """Gives a handshake as long as the head of a request, and a farewell as long as an answer that nobody reads."""
 
     async def start(self) -> None:
         if self._ssl_context is None:
@@ -296,6 +296,7 @@ class TlsSite(web.TCPSite):
             self._port,
             ssl=self._ssl_context,
             ssl_handshake_timeout=HEAD_SECONDS,
+            ssl_shutdown_timeout=LINGER_SECONDS,
             backlog=self._backlog,
             reuse_address=self._reuse_address,
             reuse_port=self._reuse_port,
