@@ -143,6 +143,10 @@ class Connection(web.RequestHandler):
     def _look(self, transport: asyncio.Transport, looks: int, first: int | None, before: int | None) -> None:
         """`first` was unsent when its time began, `before` at the last look."""
         unsent = transport.get_write_buffer_size()
+        if not unsent:  # with TLS a transport pauses with nothing to send, too: then nobody fails to take it
+            self._door.stalled.pop(self, None)
+            self._look_later(transport, 0, None, None)
+            return
         if before is None or unsent < before:
             self._door.stalled.pop(self, None)
         else:
