@@ -143,6 +143,10 @@ class Connection(web.RequestHandler):
     def _look(self, transport: asyncio.Transport, looks: int, first: int | None, before: int | None) -> None:
         """`first` was unsent when its time began, `before` at the last look."""
         unsent = transport.get_write_buffer_size()
+        if not unsent:  # with TLS a transport pauses with nothing to send, too: then nobody fails to take it
+            self._door.stalled.pop(self, None)
+            self._look_later(transport, 0, None, None)
+            return
         if before is None or unsent < before:
             self._door.stalled.pop(self, None)
         else:
@@ -282,7 +286,7 @@ class Web(FaustWeb):  # type: ignore[misc]
 
 
 class TlsSite(web.TCPSite):
-    """Gives a handshake as long as the head of a request."""
+    """Gives a handshake as long as the head of a request, and a farewell as long as an answer that nobody reads."""
 
     async def start(self) -> None:
         if self._ssl_context is None:
@@ -296,6 +300,7 @@ class TlsSite(web.TCPSite):
             self._port,
             ssl=self._ssl_context,
             ssl_handshake_timeout=HEAD_SECONDS,
+            ssl_shutdown_timeout=LINGER_SECONDS,
             backlog=self._backlog,
             reuse_address=self._reuse_address,
             reuse_port=self._reuse_port,
