@@ -183,7 +183,11 @@ async def test_a_login_is_asked_for(registry_url: str, topic: str) -> None:
     """With the right user and password all works; with others the reason is told, and neither of them."""
     door = RegistryDoor(registry_url, "me", "p@s/s")
     await door.open()
-    for login, refused in (("me:p%40s%2Fs", ""), ("me:wrong", "refuses this user"), ("", "wants a user and a password")):
+    for login, refused in (
+        ("me:p%40s%2Fs", ""),
+        ("me:wrong", "refuses this user"),
+        ("", "wants a user and a password"),
+    ):
         url = f"http://{login}@127.0.0.1:{door.port}"
         address = RegistryAddress.of(Settings(schema_registry_url=url))
         assert address is not None
