@@ -41,7 +41,7 @@ from streams.foreign_type import ForeignType
 from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -96,7 +96,7 @@ class ReadSide(Part):
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
         self.control_topic = topics.changelog_topic(topics.control_topic(settings.namespace, name), 1)
         self.dead_letters_topic = topics.dead_letters_topic(settings.namespace, name)
-        self._feed = KafkaTopicReader(KafkaClients.of(settings))
+        self._feed = KafkaTopicReader(ClientFactory.of(settings))
         names = {it.name for it in kept}
         self.control = Control(self.control_topic.name, self._feed, self.broker, of=names, supervisor=app.supervisor)
         self.local: dict[str, LocalRows] = {}

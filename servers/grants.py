@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 
 OPERATIONS = {"All": 2, "Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
@@ -14,18 +14,18 @@ _ALLOW = 3
 ANY_HOST = "*"
 
 
-async def grant(clients: KafkaClients, user: str, operation: str, *resources: str) -> None:
+async def grant(clients: ClientFactory, user: str, operation: str, *resources: str) -> None:
     """Grant a user an operation on resources, each `topic:NAME` or `group:NAME`; a name that ends in `*` is a prefix.
     Raises `KafkaError`."""
     await _each(clients, CreateAclsRequest, user, operation, resources)
 
 
-async def revoke(clients: KafkaClients, user: str, operation: str, *resources: str) -> None:
+async def revoke(clients: ClientFactory, user: str, operation: str, *resources: str) -> None:
     """Take it back, as it was granted. Raises `KafkaError`."""
     await _each(clients, DeleteAclsRequest, user, operation, resources)
 
 
-async def _each(clients: KafkaClients, request: type, user: str, operation: str, resources: tuple[str, ...]) -> None:
+async def _each(clients: ClientFactory, request: type, user: str, operation: str, resources: tuple[str, ...]) -> None:
     admin = clients.admin()
     await admin.start()
     try:

@@ -18,7 +18,7 @@ from servers.certificates import Authority
 from servers.grants import OPERATIONS, grant, revoke
 from servers.tokens import AUDIENCE, ISSUER, Issuer
 from servers.where import HOST, ServersError, Where
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.secret import Secret
 from streams.settings import Settings
 
@@ -123,11 +123,11 @@ class SecuredKafka:
         """The file with a user's key and certificate."""
         return self.folder / f"{user}.pem"
 
-    def administrator(self) -> KafkaClients:
+    def administrator(self) -> ClientFactory:
         """Who may do all."""
         access = {"kafka_user": ADMIN, "kafka_password": Secret(self.password(ADMIN)), "kafka_ca_file": str(self.ca)}
         how = {"kafka_security": "sasl_ssl", "kafka_sasl_mechanism": "SCRAM-SHA-512"}
-        return KafkaClients.of(Settings(kafka_brokers=f"kafka://{HOST}:{self.port}", **access, **how))  # type: ignore[arg-type]
+        return ClientFactory.of(Settings(kafka_brokers=f"kafka://{HOST}:{self.port}", **access, **how))  # type: ignore[arg-type]
 
     def prepare(self) -> tuple[Authority, Issuer]:
         """Make authority, certificates, passwords and the key of tokens, anew."""

@@ -23,7 +23,7 @@ from streams.deciding.cache import Budget
 from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_watch import watch_partitions
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
@@ -66,7 +66,7 @@ def command_app(
         journal = contexts[0].journal()
     app = Application(module, name, settings, leaves_first=True)
     app.contexts = {context.decider.type: name for context in contexts}
-    broker = KafkaClient(KafkaClients.of(settings), settings.partitions, _reply_topics(settings))
+    broker = KafkaClient(ClientFactory.of(settings), settings.partitions, _reply_topics(settings))
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
         served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]

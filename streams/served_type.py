@@ -23,7 +23,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Journal, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
@@ -199,7 +199,7 @@ class ServedType(Part):
         )
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
-        return KafkaCommandReader(KafkaClients.of(self.context.settings), self.context.commands_topic, slices)
+        return KafkaCommandReader(ClientFactory.of(self.context.settings), self.context.commands_topic, slices)
 
     @property
     def covered(self) -> Mapping[int, int]:

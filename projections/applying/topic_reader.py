@@ -19,7 +19,7 @@ from projections.applying.event_reader import EventRecord
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer
 from streams.runtime.consumer import FETCH_WAIT_MS
 
@@ -84,7 +84,7 @@ class TopicReader(Protocol):
 class KafkaTopicReader:
     """Reads from Kafka: a topic's partitions by one consumer, where they have been shared, others by one each."""
 
-    def __init__(self, clients: KafkaClients) -> None:
+    def __init__(self, clients: ClientFactory) -> None:
         self._clients = clients
         self._shared: dict[str, _Consumer] = {}
 

@@ -58,7 +58,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka import topics
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import ensure_topics
 from streams.runtime.access_guard import is_of_worker, may_command, note
 from streams.runtime.part import Part
@@ -123,7 +123,7 @@ class Gateway(Part):
             # Only a worker that starts knows its folder, and two systems may have the same one.
             CommandLog(lambda: Path(side.app.conf.datadir) / f"{settings.namespace}commands.sqlite"),
             self._waiters,
-            clients=KafkaClients.of(settings),
+            clients=ClientFactory.of(settings),
             topic=self._topic,
             partitions=settings.partitions,
         )
@@ -151,7 +151,7 @@ class Gateway(Part):
         settings, wanted = self._settings, self.rights.topics
         with stop_on_user_error():
             await until_it_answers(
-                lambda: ensure_topics(KafkaClients.of(settings), wanted, settings.setup != "never"),
+                lambda: ensure_topics(ClientFactory.of(settings), wanted, settings.setup != "never"),
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )

@@ -34,7 +34,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Reply
 from streams.kafka.client import KafkaClient, partition_of
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY
 
@@ -60,7 +60,7 @@ class GatewayReplies:
         commands: CommandLog,
         waiters: ReplyWaiters,
         *,
-        clients: KafkaClients,
+        clients: ClientFactory,
         topic: str,
         partitions: int,
     ) -> None:

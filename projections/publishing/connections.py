@@ -16,7 +16,7 @@ from streams.journal.layout_follower import LayoutFollower
 from streams.journal.port import Journal
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_watch import watch_partitions
 from streams.kafka.topics import PUBLISHES, READS, Needs, Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
@@ -35,7 +35,7 @@ class Connections(Part):
     def __init__(self, app: Application, contexts: Mapping[str, AggregateType], foreign: Sequence[Topic] = ()) -> None:
         self.journals: dict[str, Journal] = {type_: context.journal() for type_, context in contexts.items()}
         self.layouts = {type_: LayoutReader(journal, type_) for type_, journal in self.journals.items()}
-        self.broker = KafkaClient(KafkaClients.of(app.settings), app.settings.partitions)
+        self.broker = KafkaClient(ClientFactory.of(app.settings), app.settings.partitions)
         self.own_topics: list[Topic] = []
         """Of the app itself. A changelog that Kafka does not know yet when a worker joins is left out of its
         assignment."""
@@ -67,7 +67,7 @@ class Connections(Part):
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
-                ensure = partial(ensure_topics, KafkaClients.of(settings), self.own_topics, settings.setup != "never")
+                ensure = partial(ensure_topics, ClientFactory.of(settings), self.own_topics, settings.setup != "never")
                 await until_it_answers(ensure, "Kafka: making topics", (KafkaError, TimeoutError))
             for type_, layout in self.layouts.items():
                 await journal_answers(layout.look, f"journal: the layout of {type_}")

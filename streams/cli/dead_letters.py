@@ -37,7 +37,7 @@ from streams.cli.run import ERROR, FAILED, USAGE, CliError
 from streams.deciding.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
 from streams.deciding.quarantine import RELEASE
 from streams.kafka import topics
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.settings import Settings
 
@@ -136,7 +136,7 @@ class DeadLetterTopic:
         async with kafka(settings):
             present = await partitions_by_topic(settings, self._topic)
             require_topic(self._topic, self.type, settings, present, self._known)
-            new = KafkaClients.of(settings).consumer(auto_offset_reset="earliest")
+            new = ClientFactory.of(settings).consumer(auto_offset_reset="earliest")
             async with connected(new) as consumer:
                 partitions = [TopicPartition(self._topic, number) for number in range(present[self._topic])]
                 yield consumer, await bounds(consumer, partitions)

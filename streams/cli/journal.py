@@ -29,7 +29,7 @@ from streams.journal.port import (
 )
 from streams.journal.position import stream_name
 from streams.kafka import topics
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.runtime.preparation import lay_out, made, opened
 from streams.settings import Settings, SettingsError
@@ -115,13 +115,13 @@ async def set_up(contexts: Mapping[str, AggregateType], more: Sequence[topics.To
     wanted.append(topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions))
     wanted = [replace(topic, needs=()) for topic in {topic.name: topic for topic in [*wanted, *more]}.values()]
     async with kafka(settings):
-        cluster, _ = await topics.look_at_topics(KafkaClients.of(settings), wanted)
+        cluster, _ = await topics.look_at_topics(ClientFactory.of(settings), wanted)
         present = await partitions_by_topic(settings)
     async with errors_as_one_line(settings):  # all is held against one another before anything is made
         for context in contexts.values():
             await _check_journal(context, cluster)
     async with kafka(settings):
-        await topics.ensure_topics(KafkaClients.of(settings), wanted)
+        await topics.ensure_topics(ClientFactory.of(settings), wanted)
     for topic in wanted:
         yield f"topic {topic.name}: {'found' if topic.name in present else 'made'}"
     for context in contexts.values():
@@ -142,7 +142,7 @@ async def _check_journal(context: AggregateType, cluster: str) -> None:
             is_there = False
         topic = topics.events_topic(settings.namespace, type)
         async with kafka(settings):
-            published = await last_positions(KafkaClients.of(settings), type, topic, settings.partitions)
+            published = await last_positions(ClientFactory.of(settings), type, topic, settings.partitions)
         await check_not_behind(journal if is_there else None, published)
     finally:
         await journal.close()

@@ -25,7 +25,7 @@ from aiokafka.errors import (
 from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
-from streams.kafka.clients import KafkaClients, why
+from streams.kafka.client_factory import ClientFactory, why
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import existing
 from streams.membership.group import KafkaGroup, Member
@@ -91,7 +91,7 @@ async def partitions_by_topic(settings: Settings, *needed: str) -> dict[str, int
 
     Raises `TopicForbidden` where it may not look at one of those `needed`.
     """
-    async with connected(KafkaClients.of(settings).admin()) as admin:
+    async with connected(ClientFactory.of(settings).admin()) as admin:
         async with asyncio.timeout(REQUEST_SECONDS):
             present = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
             await existing(admin._client, [topic for topic in needed if topic not in present])
@@ -101,7 +101,7 @@ async def partitions_by_topic(settings: Settings, *needed: str) -> dict[str, int
 async def members(settings: Settings, group: str) -> Sequence[Member]:
     """The members of a consumer group as they are now. Raises `CliError`."""
     async with kafka(settings), asyncio.timeout(REQUEST_SECONDS):
-        return await KafkaGroup(KafkaClients.of(settings), group).members_now()
+        return await KafkaGroup(ClientFactory.of(settings), group).members_now()
 
 
 def require_topic(topic: str, type: str, settings: Settings, present: Collection[str], known: Collection[str]) -> None:
@@ -174,9 +174,9 @@ async def send(
         require_topic(topic, type, settings, present, known)
         if replies not in present:
             wanted = [topics.reply_topic(replies, settings.partitions)]
-            made = await topics.ensure_topics(KafkaClients.of(settings), wanted)
+            made = await topics.ensure_topics(ClientFactory.of(settings), wanted)
             present[replies] = made[replies].partitions
-        async with connected(KafkaClients.of(settings).consumer()) as consumer:
+        async with connected(ClientFactory.of(settings).consumer()) as consumer:
             await _listen(consumer, replies, present[replies])
             message = (topic, data, aggregate_id.encode(), command_headers(id, command, SOURCE, replies))
             try:
@@ -209,7 +209,7 @@ async def produce(
     partition: int | None = None,
 ) -> Any:
     """Send one message, where its key belongs unless told otherwise; its metadata when Kafka has it for sure."""
-    producer = KafkaClients.of(settings).producer(acks="all", enable_idempotence=True, client_id="command-line")
+    producer = ClientFactory.of(settings).producer(acks="all", enable_idempotence=True, client_id="command-line")
     async with connected(producer), asyncio.timeout(REQUEST_SECONDS):
         return await producer.send_and_wait(topic, value, key=key, partition=partition, headers=headers)
 

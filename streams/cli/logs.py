@@ -20,7 +20,7 @@ from streams.concurrency.retry import retried
 from streams.journal.layout import Layout, LayoutError, LogSpan
 from streams.journal.port import Journal, Unavailable, log_name
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.ownership.layout_watch import announce
 
 COLUMNS = ("log", "seat", "slices", "state", "begins after", "head", "goes on from", "worker")
@@ -210,7 +210,7 @@ async def _change(
     name = type.decider.type
     # In one write: the first of several would be at work while the others are written.
     wanted = msgspec.structs.replace(changes[-1][1], version=layout.version + 1)
-    broker = KafkaClient(KafkaClients.of(type.settings), type.settings.partitions)
+    broker = KafkaClient(ClientFactory.of(type.settings), type.settings.partitions)
     before = written = layout
     try:
         async with asyncio.timeout(seconds), kafka(type.settings):

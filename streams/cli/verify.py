@@ -16,7 +16,7 @@ from streams.cli.journal import journal_of
 from streams.cli.progress import Meter
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command
 from streams.journal.port import Journal, Log
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import events_topic
 from streams.text import one_line, printable
@@ -72,7 +72,7 @@ async def compare_with_topic(journal: Log, type: AggregateType, partition: int |
     topic = events_topic(settings.namespace, name)
     try:
         async with asyncio.timeout(KAFKA_SECONDS):
-            published = await last_positions(KafkaClients.of(settings), name, topic, settings.partitions)
+            published = await last_positions(ClientFactory.of(settings), name, topic, settings.partitions)
     except (KafkaError, OSError) as error:
         click.echo(f"note: {topic} was not looked at: Kafka: {one_line(error)}")
         return 0

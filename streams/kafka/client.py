@@ -23,7 +23,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 from streams.concurrency.retry import until_it_answers
-from streams.kafka.clients import KafkaClients, SharedClient, started
+from streams.kafka.client_factory import ClientFactory, SharedClient, started
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
@@ -50,7 +50,7 @@ Offsets = Mapping[str, Mapping[int, int]]
 class KafkaClient:
     """Started and stopped with the worker. All sends are idempotent and wait for all replicas."""
 
-    def __init__(self, clients: KafkaClients, partitions: int, replies: ReplyTopics = ANYWHERE) -> None:
+    def __init__(self, clients: ClientFactory, partitions: int, replies: ReplyTopics = ANYWHERE) -> None:
         self._clients = clients
         self._replies = replies
         self._partitions = partitions

@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import all_done, cancel, until_one_ends
 from streams.journal.port import Unavailable
-from streams.kafka.clients import KafkaClients, let_end, started
+from streams.kafka.client_factory import ClientFactory, let_end, started
 from streams.limits import MIB
 from streams.security.refusals import TopicForbidden
 
@@ -52,7 +52,7 @@ class KafkaCommandReader:
     At most `FETCH_BYTES` of each broker, or one batch, wait here until the receiver takes them.
     """
 
-    def __init__(self, clients: KafkaClients, topic: str, slices: Iterable[int]) -> None:
+    def __init__(self, clients: ClientFactory, topic: str, slices: Iterable[int]) -> None:
         self._clients = clients
         self._topic = topic
         self._slices = [TopicPartition(topic, slice) for slice in slices]

@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from streams.kafka.clients import KafkaClients, SharedClient, let_end, started
+from streams.kafka.client_factory import ClientFactory, SharedClient, let_end, started
 from streams.kafka.records import AIOKafkaConsumer
 
 PROBE_SECONDS = 10.0
@@ -27,7 +27,7 @@ class Probes:
     """Consumers for such looks, which do not read records of aborted transactions. `spawn` runs a task in the
     background."""
 
-    def __init__(self, clients: KafkaClients, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
+    def __init__(self, clients: ClientFactory, spawn: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
         self._clients = clients
         self._spawn = spawn
         self._ends: SharedClient[Any] = SharedClient(self._started_for_ends, spawn)

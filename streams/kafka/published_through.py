@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from streams.journal.layout import Layout
 from streams.journal.port import Log, log_name
 from streams.journal.position import Place, Position, parse_place, stream_name, stream_type
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.probes import last_wanted
 from streams.kafka.topic_metadata import read_metadata
 
@@ -53,7 +53,7 @@ def _is_of(stream: str, record: Any) -> bool:
     return published_place(record.headers, stream) is not None
 
 
-async def last_positions(clients: KafkaClients, type: str, topic: str, partitions: int) -> list[Position]:
+async def last_positions(clients: ClientFactory, type: str, topic: str, partitions: int) -> list[Position]:
     """The position of the last event of each partition that has one which can be read. Records that others have put
     behind it are passed over, and so are partitions without a leader: the others say enough of a journal.
 

@@ -18,7 +18,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_metadata import READ as READ
 from streams.kafka.topic_metadata import WRITE as WRITE
 from streams.kafka.topic_metadata import TopicMetadata, cluster_id, look
@@ -152,7 +152,7 @@ def changelog_topic(name: str, partitions: int) -> Topic:
 
 
 async def ensure_topics(
-    clients: KafkaClients, topics: Iterable[Topic], make: bool = True
+    clients: ClientFactory, topics: Iterable[Topic], make: bool = True
 ) -> Mapping[str, TopicMetadata]:
     """Make the missing topics, and return the metadata of all of them. Those that are made have leaders by then; of the
     others a partition may have none just now: its trouble is its own.
@@ -213,7 +213,7 @@ async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
             )
 
 
-async def look_at_topics(clients: KafkaClients, topics: Iterable[Topic]) -> tuple[str, list[str]]:
+async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tuple[str, list[str]]:
     """The id of the cluster, and the topics that it does not have; those that it has are as they must be. Makes none.
 
     Raises `TopicError`, and `KafkaError` while no broker answers.

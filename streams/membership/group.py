@@ -15,7 +15,7 @@ from faust.assignor.client_assignment import ClientMetadata
 from yarl import URL
 
 from streams.concurrency.retry import retried
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.security.refusals import RIGHTS
 from streams.settings import SettingsError
 
@@ -50,7 +50,7 @@ class Group(Protocol):
 class KafkaGroup:
     """A consumer group of Kafka."""
 
-    def __init__(self, clients: KafkaClients, name: str) -> None:
+    def __init__(self, clients: ClientFactory, name: str) -> None:
         self._clients = clients
         self._name = name
 

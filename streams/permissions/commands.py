@@ -12,7 +12,7 @@ from faust.cli import option
 from streams.cli.kafka import kafka, partitions_by_topic
 from streams.cli.run import USAGE, CliCommand, CliError, compact
 from streams.journal.grants import statements
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import SENDS, ensure_topics, type_topics
 from streams.permissions import acls as kafka_acls
 from streams.settings import SettingsError
@@ -91,7 +91,7 @@ async def setup(self: Any) -> None:
     settings, wanted = self.app.settings, [replace(topic, needs=()) for topic in self.app.rights.topics]
     async with kafka(settings):
         present = await partitions_by_topic(settings)
-        await ensure_topics(KafkaClients.of(settings), wanted)
+        await ensure_topics(ClientFactory.of(settings), wanted)
     for topic in wanted:
         click.echo(f"topic {topic.name}: {'found' if topic.name in present else 'made'}")
     for set_up_more in self.more_set_up:

@@ -26,7 +26,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
 from streams.processes.event_meaning import EventMeaning
@@ -111,7 +111,7 @@ class Router:
 
     async def run(self) -> None:
         """Route events for ever. May be called again after it has raised."""
-        consumer = KafkaClients.of(self._settings).consumer(
+        consumer = ClientFactory.of(self._settings).consumer(
             *self._meanings,
             group_id=self.group,
             enable_auto_commit=False,

@@ -20,7 +20,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
 from streams.journal.slice_log import KnownLayout
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
 from streams.membership.peers import Peers
@@ -93,7 +93,7 @@ class Application(faust.App):  # type: ignore[misc]
         """Who may do what; known when the worker starts. None: whoever comes may do everything."""
         self.settings = settings
         with stop_on_user_error():
-            self.clients = KafkaClients.of(settings)
+            self.clients = ClientFactory.of(settings)
         self.supervisor = Supervisor()
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}

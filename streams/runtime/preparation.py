@@ -26,7 +26,7 @@ from streams.journal.port import (
     NotPermitted,
     Unavailable,
 )
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
 from streams.registry.client import RegistryError
@@ -94,7 +94,7 @@ async def prepare(
     that the journal does not have. Waits for servers that are down. Returns the id of the Kafka cluster. Raises
     `TopicError`, `JournalMissing`, `JournalBehind`, `SettingsError`.
     """
-    clients, may_make = KafkaClients.of(settings), settings.setup != "never"
+    clients, may_make = ClientFactory.of(settings), settings.setup != "never"
     topics = [topic for topic in wanted if may_make or topic.needs]
     cluster, _ = await until_it_answers(lambda: look_at_topics(clients, topics), "Kafka", _KAFKA)
     ours = replace(whose, cluster=cluster)
@@ -136,7 +136,7 @@ async def topics_of_others(settings: Settings, theirs: Sequence[Topic]) -> str:
     """
 
     async def there() -> str:
-        cluster, missing = await look_at_topics(KafkaClients.of(settings), theirs)
+        cluster, missing = await look_at_topics(ClientFactory.of(settings), theirs)
         if missing:
             raise NotMadeYet(f"there is no topic {missing[0]} yet, which the app that owns it makes")
         return cluster

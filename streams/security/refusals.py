@@ -1,7 +1,7 @@
 """What it means that a broker does not let this process in, in one line, and whether that is so just now.
 
 An outage passes and is waited for; a refusal stays until somebody has mended it. aiokafka tells the two apart only in
-its log, so each connection is made by way of here: see `streams.kafka.clients`.
+its log, so each connection is made by way of here: see `streams.kafka.client_factory`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from streams.cli.kafka import trouble
 from streams.cli.progress import Meter
 from streams.cli.run import CliError
 from streams.kafka import client as kafka_client
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_metadata import existing
 from streams.settings import Settings, SettingsError
 from streams.shop.generated_sales import generate
@@ -122,7 +122,7 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
     try:
         topics = {type: f"{settings.namespace}{type}-commands" for type in TYPES}
         partitions = await _partitions(settings, topics)
-        producer = KafkaClients.of(settings).producer(
+        producer = ClientFactory.of(settings).producer(
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
@@ -143,7 +143,7 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
 
 async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, int]:
     """The number of partitions of each type's command topic; asks in a way that creates no topic."""
-    admin = KafkaClients.of(settings).admin()
+    admin = ClientFactory.of(settings).admin()
     try:
         await admin.start()
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}

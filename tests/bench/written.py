@@ -22,7 +22,7 @@ from streams.journal.position import stream_name
 from streams.journal.slice_log import LayoutReader
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.settings import Settings
 from streams.slices import slice_of
 
@@ -98,13 +98,13 @@ class Written:
         """By slice its newest commit."""
         self._sequences: defaultdict[str, int] = defaultdict(int)
         self._journal = self.context.journal()
-        self._broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
+        self._broker = KafkaClient(ClientFactory.of(settings), settings.partitions)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Written]:
         """Make topics and tables, and connect."""
         wanted = topics.type_topics(self.settings.namespace, "order", self.settings.partitions)
-        await topics.ensure_topics(KafkaClients.of(self.settings), wanted)
+        await topics.ensure_topics(ClientFactory.of(self.settings), wanted)
         await self._journal.create()
         await self._journal.open()
         await self._journal.change_layout("order", self._layout)

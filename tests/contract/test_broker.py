@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaConnectionError
 from servers.where import HOST
 from streams.journal.port import Unavailable
 from streams.kafka.client import KafkaClient, RecordTooLarge
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_slices import CommandSlices
 
 SERVERS = [f"{HOST}:9092"]
@@ -74,7 +74,7 @@ async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator
     admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
     await admin.start()
     await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"max.message.bytes": str(LIMIT)})])
-    broker = KafkaClient(KafkaClients(SERVERS), 2)
+    broker = KafkaClient(ClientFactory(SERVERS), 2)
     await broker.start()
     yield Topic(name, broker)
     await broker.stop()

@@ -17,7 +17,7 @@ from projections.stores.local.store import rocksdb_table
 from projections.stores.local.tables import LocalRows
 from servers.where import HOST
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.unit.boxes import Boxes, boxes, put, until
@@ -33,7 +33,7 @@ class Shelf:
     def __init__(self, folder: Path, name: str) -> None:
         self.app = Application("a.test", name, Settings(data_dir=folder, partitions=1))
         self.app._consumer = Consumer()
-        self.broker = KafkaClient(KafkaClients(SERVERS), 1)
+        self.broker = KafkaClient(ClientFactory(SERVERS), 1)
         self.rows = LocalRows(rocksdb_table(self.app, "box-rows", {}), self.broker)
 
     async def take(self, most: int) -> None:

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from streams.concurrency.tasks import cancel
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_reader import KafkaCommandReader, TopicGone
 from streams.settings import Settings
 
@@ -78,7 +78,7 @@ async def test_slices_of_a_log(topic: str) -> None:
     await produce(topic, 0, 0, 0, 1, 2, 2)
     await produce(topic, 2, aborted=True)
     taker = Taker()
-    async with KafkaCommandReader(KafkaClients(SERVERS), topic, SLICES) as reader:
+    async with KafkaCommandReader(ClientFactory(SERVERS), topic, SLICES) as reader:
         running = asyncio.create_task(reader.run({0: 1, 2: 0}, taker))
         await until(lambda: sum(map(len, taker.got.values())) == 4)
         await produce(topic, 2, 0)
@@ -93,7 +93,7 @@ async def test_a_slice_that_is_held(topic: str) -> None:
     been fetched and not brought."""
     await produce(topic, *[0] * 300, 2)
     taker = Taker()
-    async with KafkaCommandReader(KafkaClients(SERVERS), topic, SLICES) as reader:
+    async with KafkaCommandReader(ClientFactory(SERVERS), topic, SLICES) as reader:
         taker.on_first = lambda: reader.hold(0)
         running = asyncio.create_task(reader.run({0: 0, 2: 0}, taker))
         await until(lambda: taker.got[0] and taker.got[2])
@@ -121,7 +121,7 @@ async def test_what_kafka_has_no_more(topic: str) -> None:
     await admin.delete_records({TopicPartition(topic, 2): RecordsToDelete(before_offset=2)})
     await admin.close()
     taker = Taker()
-    async with KafkaCommandReader(KafkaClients(SERVERS), topic, SLICES) as reader:
+    async with KafkaCommandReader(ClientFactory(SERVERS), topic, SLICES) as reader:
         running = asyncio.create_task(reader.run({0: 9, 2: 0}, taker))
         await until(lambda: taker.got == {0: [0, 1], 2: [2]} and taker.back)
         await cancel(running)
@@ -130,7 +130,7 @@ async def test_what_kafka_has_no_more(topic: str) -> None:
 
 async def test_what_people_see_of_it(topic: str) -> None:
     """Offsets that were told are those of a group without members, by partition."""
-    client = KafkaClient(KafkaClients(SERVERS), 3)
+    client = KafkaClient(ClientFactory(SERVERS), 3)
     await client.start()
     admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
     await admin.start()
@@ -149,7 +149,7 @@ async def test_a_topic_that_is_deleted(topic: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
     await admin.start()
     taker = Taker()
-    async with KafkaCommandReader(KafkaClients(SERVERS), topic, SLICES) as reader:
+    async with KafkaCommandReader(ClientFactory(SERVERS), topic, SLICES) as reader:
         running = asyncio.create_task(reader.run({0: 0, 2: 0}, taker))
         await until(lambda: taker.got[0])
         await admin.delete_topics([topic])

@@ -22,7 +22,7 @@ from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.fetching import batches
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY, Topic, ensure_topics
@@ -45,7 +45,7 @@ async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest_asyncio.fixture(loop_scope="function")
 async def broker() -> AsyncIterator[KafkaClient]:
-    broker = KafkaClient(KafkaClients(SERVERS), 1)
+    broker = KafkaClient(ClientFactory(SERVERS), 1)
     await broker.start()
     yield broker
     await broker.stop()
@@ -129,7 +129,7 @@ async def test_orders_before_a_transaction(topic: str, broker: KafkaClient, comm
     async with AIOKafkaProducer(bootstrap_servers=SERVERS) as producer:
         await producer.send_and_wait(topic, b'{"reason":"because"}', key=b"paused/orders", partition=0)
     await transaction(topic, b"no order", commit=commit)
-    control = Control(topic, KafkaTopicReader(KafkaClients(SERVERS)), broker)
+    control = Control(topic, KafkaTopicReader(ClientFactory(SERVERS)), broker)
     async with asyncio.timeout(10):
         await control.start()
     try:
@@ -144,7 +144,7 @@ async def test_a_reply_in_a_transaction(topic: str, broker: KafkaClient, tmp_pat
     reply = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
     await transaction(topic, reply, commit=True)
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
-    replies = GatewayReplies(broker, commands, waiters, clients=KafkaClients(SERVERS), topic=topic, partitions=1)
+    replies = GatewayReplies(broker, commands, waiters, clients=ClientFactory(SERVERS), topic=topic, partitions=1)
     await replies.assign({0}, ())
     try:
         async with asyncio.timeout(10):
@@ -166,7 +166,7 @@ async def test_a_topic_with_the_times_of_senders(namespace: str, times: str, cap
     await admin.start()
     await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"message.timestamp.type": times})])
     try:
-        await ensure_topics(KafkaClients(SERVERS), [Topic(name, 1, DAY), Topic(f"{namespace}x-commits", 1, DAY)])
+        await ensure_topics(ClientFactory(SERVERS), [Topic(name, 1, DAY), Topic(f"{namespace}x-commits", 1, DAY)])
     finally:
         await admin.delete_topics([name, f"{namespace}x-commits"])
         await admin.close()

@@ -19,7 +19,7 @@ from projections.gateway.waiters import ReplyWaiters
 from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 
 SERVERS = [f"{HOST}:9092"]
 PARTITIONS = 8
@@ -49,7 +49,7 @@ async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator
 
 @pytest_asyncio.fixture(loop_scope="function")
 async def broker() -> AsyncIterator[KafkaClient]:
-    broker = KafkaClient(KafkaClients(SERVERS), PARTITIONS)
+    broker = KafkaClient(ClientFactory(SERVERS), PARTITIONS)
     await broker.start()
     yield broker
     await broker.stop()
@@ -59,7 +59,7 @@ def worker(broker: KafkaClient, topic: str, folder: Path) -> GatewayReplies:
     """A gateway's reading."""
     commands = CommandLog(lambda: folder / "commands.sqlite")
     return GatewayReplies(
-        broker, commands, ReplyWaiters(2), clients=KafkaClients(SERVERS), topic=topic, partitions=PARTITIONS
+        broker, commands, ReplyWaiters(2), clients=ClientFactory(SERVERS), topic=topic, partitions=PARTITIONS
     )
 
 

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from projections.publishing.hints.hint_reader import HintReader
 from servers.where import HOST
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 
 SERVERS = [f"{HOST}:9092"]
 SECONDS = 20.0
@@ -51,11 +51,11 @@ async def until(done: Callable[[], bool]) -> None:
 
 async def test_seats_come_and_go(topics: list[str]) -> None:
     """What was sent before is not read, and of seats that are somewhere else nothing, also when they have moved."""
-    broker = KafkaClient(KafkaClients(SERVERS), 3)
+    broker = KafkaClient(ClientFactory(SERVERS), 3)
     await broker.start()
     heard = {topic: Heard() for topic in topics}
     orders, users = topics
-    reader = HintReader(KafkaClients(SERVERS), heard)
+    reader = HintReader(ClientFactory(SERVERS), heard)
 
     async def send(hint: bytes) -> None:
         for topic in topics:

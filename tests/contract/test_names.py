@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
 from streams.journal.port import Unavailable
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import look_at_topics
 from streams.open_journal import open_journal
 from tests.e2e.client import eventually
@@ -137,7 +137,7 @@ async def _fails(journal: Any) -> bool:
 async def test_kafka_is_not_known_yet(names: Names) -> None:
     """That is an error of Kafka's, which a start waits for, and one line."""
     with pytest.raises(KafkaError) as unknown:
-        await look_at_topics(KafkaClients([f"{NAME}:9092"]), [])
+        await look_at_topics(ClientFactory([f"{NAME}:9092"]), [])
     assert "\n" not in str(unknown.value)
     names.address = "127.0.0.1"
-    assert (await look_at_topics(KafkaClients([f"{NAME}:9092"]), []))[0]
+    assert (await look_at_topics(ClientFactory([f"{NAME}:9092"]), []))[0]

@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import murmur2
 
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from tests.side_by_side import PROCESSES
 
 PARTITIONS = 4
@@ -72,7 +72,7 @@ class Inbox:
     consumer: AIOKafkaConsumer | None = None
     task: asyncio.Task[None] | None = None
 
-    async def open(self, clients: KafkaClients, topic: str, partitions: int) -> None:
+    async def open(self, clients: ClientFactory, topic: str, partitions: int) -> None:
         """Begin to read."""
         self.consumer = clients.consumer(auto_offset_reset="earliest")
         await self.consumer.start()

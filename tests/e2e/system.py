@@ -24,7 +24,7 @@ from aiokafka.structs import RecordMetadata
 
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, log_name
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.open_journal import open_journal
 from tests.e2e.client import PARTITIONS, Headers, Inbox, eventually, headers
 from tests.e2e.worker import Worker, free_port
@@ -41,12 +41,12 @@ _CODES = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 class System:
     """One namespace on the servers, with workers of its own. Made and taken down by the fixture `system`."""
 
-    def __init__(self, data: Path, journal_url: str, brokers: str = "", clients: KafkaClients | None = None) -> None:
+    def __init__(self, data: Path, journal_url: str, brokers: str = "", clients: ClientFactory | None = None) -> None:
         self.namespace = f"t{uuid.uuid4().hex[:6]}_"
         self.data = data
         self.brokers = brokers or os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")
         self.servers = [url.rpartition("//")[2] for url in self.brokers.split(";")]
-        self.clients = clients or KafkaClients(self.servers)
+        self.clients = clients or ClientFactory(self.servers)
         self.journal_url = journal_url
         self.workers: list[Worker] = []
         self._inboxes: dict[str, Inbox] = {}

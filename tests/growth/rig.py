@@ -16,7 +16,7 @@ import msgspec
 from streams.cli.logs import planned
 from streams.journal.layout import Layout, LogSpan
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.membership.group import KafkaGroup
 from streams.open_journal import open_journal
 from streams.ownership.layout_watch import announce
@@ -97,7 +97,7 @@ class Rig:
     _windows: list[Window] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._broker = KafkaClient(KafkaClients(self.system.servers), PARTITIONS)
+        self._broker = KafkaClient(ClientFactory(self.system.servers), PARTITIONS)
 
     async def start(self) -> Load:
         """Workers that serve all, and orders that are open."""
@@ -204,7 +204,7 @@ class Rig:
         topic = self.system.topic("order-logs")
 
         async def placed() -> Mapping[int, Worker]:
-            members = await KafkaGroup(KafkaClients(self.system.servers), self.system.namespace + "orders").members()
+            members = await KafkaGroup(ClientFactory(self.system.servers), self.system.namespace + "orders").members()
             found = {s: m.address.port for m in members for s in m.assigned.get(topic, ())}
             known = {seat: by_port[port] for seat, port in found.items() if port in by_port}
             return known if len(known) == PARTITIONS else {}

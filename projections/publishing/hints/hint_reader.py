@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
-from streams.kafka.clients import KafkaClients, let_end, started
+from streams.kafka.client_factory import ClientFactory, let_end, started
 
 WAIT_MS = 5_000
 """How long a broker keeps a request that finds nothing, and how long the next records are waited for."""
@@ -31,7 +31,7 @@ class HintReader:
     """Brings hints to the `receivers` of their topics: those that are sent from now on. One that is older is of no use:
     a tail begins with a look at its log."""
 
-    def __init__(self, clients: KafkaClients, receivers: Mapping[str, HintReceiver]) -> None:
+    def __init__(self, clients: ClientFactory, receivers: Mapping[str, HintReceiver]) -> None:
         self._clients = clients
         self._receivers = receivers
         self._seats: frozenset[TopicPartition] = frozenset()

@@ -13,7 +13,7 @@ from streams.aggregate_type import AggregateType
 from streams.journal.cassandra.session import CassandraSession, Row
 from streams.journal.port import Journal
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import ensure_topics, type_topics
 from streams.settings import Settings
 from tests.bench.space import space
@@ -66,10 +66,10 @@ async def site() -> AsyncIterator[Site]:
         context = AggregateType("orders", order, settings, "shop")
         journal: Any = context.journal()
         session = journal._session = CountingSession(journal._session.address)
-        broker = KafkaClient(KafkaClients.of(settings), settings.partitions)
+        broker = KafkaClient(ClientFactory.of(settings), settings.partitions)
         wanted = type_topics(settings.namespace, "order", settings.partitions)
         try:
-            await ensure_topics(KafkaClients.of(settings), wanted)
+            await ensure_topics(ClientFactory.of(settings), wanted)
             await journal.create()
             await journal.open()
             await broker.start()

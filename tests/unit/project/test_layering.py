@@ -276,7 +276,7 @@ def test_one_place_makes_clients_of_kafka(file: Path) -> None:
         if isinstance(node, ast.Call)
         and CLIENTS.fullmatch(getattr(node.func, "id", None) or getattr(node.func, "attr", ""))
     ]
-    assert file.as_posix() == "streams/kafka/clients.py" or not made
+    assert file.as_posix() == "streams/kafka/client_factory.py" or not made
     assert file.name == "records.py" or "aiokafka.AIOKafkaConsumer" not in imports(file)
 
 

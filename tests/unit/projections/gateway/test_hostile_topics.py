@@ -19,7 +19,7 @@ from projections.gateway.waiters import ReplyWaiters
 from streams.cli import kafka
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.fetching.batches import unreadable_record
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
@@ -56,10 +56,10 @@ async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
     commands, waiters = CommandLog(lambda: tmp_path / "commands.sqlite"), ReplyWaiters(2)
     commands.open("topic-1")
     replies = GatewayReplies(
-        KafkaClient(KafkaClients([]), 4),
+        KafkaClient(ClientFactory([]), 4),
         commands,
         waiters,
-        clients=KafkaClients([]),
+        clients=ClientFactory([]),
         topic="gateway-replies",
         partitions=4,
     )
@@ -72,7 +72,7 @@ async def test_replies_behind_a_foreign_record(tmp_path: Path) -> None:
 
 async def test_orders_behind_a_foreign_record() -> None:
     """Whatever stands on the topic of orders, those behind it count, and one who waits for its offset goes on."""
-    control = Control("projections-control", SimpleNamespace(), KafkaClient(KafkaClients([]), 1))  # type: ignore[arg-type]
+    control = Control("projections-control", SimpleNamespace(), KafkaClient(ClientFactory([]), 1))  # type: ignore[arg-type]
     records = [record(offset, value) for offset, value in enumerate(VALUES)]
     records += [record(50, b"{}", None), record(51, b"{}", b"\xff"), record(52, b"{}", b"paused/" + DEEP)]
     await control._take([*records, UNREADABLE, record(99, msgspec.json.encode({"reason": "because"}))])

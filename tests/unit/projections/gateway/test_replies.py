@@ -24,7 +24,7 @@ from projections.gateway.replies import GatewayReplies, read_record
 from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import DAY
 
 
@@ -37,9 +37,9 @@ def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
 def replies(tmp_path: Path) -> GatewayReplies:
     """Nothing is read, and all partitions are here; two may wait."""
     commands = CommandLog(lambda: tmp_path / "commands.sqlite")
-    broker = KafkaClient(KafkaClients([]), 4)
+    broker = KafkaClient(ClientFactory([]), 4)
     replies = GatewayReplies(
-        broker, commands, ReplyWaiters(2), clients=KafkaClients([]), topic="gateway-replies", partitions=4
+        broker, commands, ReplyWaiters(2), clients=ClientFactory([]), topic="gateway-replies", partitions=4
     )
     replies._active = frozenset(range(4))
     commands.open("topic-1")

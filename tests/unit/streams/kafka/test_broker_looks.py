@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.kafka import probes, topic_limits
 from streams.kafka.client import KafkaClient
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_limits import USUAL_LARGEST
 
 TP = TopicPartition("order-events", 0)
@@ -44,7 +44,7 @@ class Producer:
 
 
 def broker(*answers: Any) -> KafkaClient:
-    broker = KafkaClient(KafkaClients([]), 1)
+    broker = KafkaClient(ClientFactory([]), 1)
     broker._producers.current = Producer(Client(*answers))
     return broker
 

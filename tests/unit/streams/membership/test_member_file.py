@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
 from streams.settings import SettingsError
 
-GROUP = KafkaGroup(KafkaClients(["127.0.0.1:1"]), "group")
+GROUP = KafkaGroup(ClientFactory(["127.0.0.1:1"]), "group")
 
 
 async def test_the_last_name_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import trustme
 from aiokafka.abc import AbstractTokenProvider
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from streams.kafka.clients import KafkaClients
+from streams.kafka.client_factory import ClientFactory
 from streams.settings import Settings, SettingsError
 
 
@@ -28,8 +28,8 @@ OAUTH = {"KAFKA_SECURITY": "sasl_ssl", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
 CLIENT = {"KAFKA_OAUTH_CLIENT_ID": "orders", "KAFKA_OAUTH_CLIENT_SECRET": "canary"}
 
 
-def clients(environment: dict[str, str]) -> KafkaClients:
-    return KafkaClients.of(Settings.from_environment(environment))
+def clients(environment: dict[str, str]) -> ClientFactory:
+    return ClientFactory.of(Settings.from_environment(environment))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka import clients
-from streams.kafka.clients import Consumer, KafkaClients, connect, started
+from streams.kafka.client_factory import ClientFactory, Consumer, connect, started
 from streams.runtime.application import Application
 from streams.secret import Secret
 from streams.security import refusals
@@ -144,7 +144,7 @@ async def test_a_broker_that_has_left(broker: Broker, monkeypatch: pytest.Monkey
 
 async def test_at_start(broker: Broker) -> None:
     """A refusal is a setting to be mended. Where nobody answers, that is waited for."""
-    several = KafkaClients(["a:1", "b:1"], LOGIN)
+    several = ClientFactory(["a:1", "b:1"], LOGIN)
     broker.meets = [SaslAuthenticationFailed("no"), ConnectionRefusedError()]
     with pytest.raises(SettingsError, match="does not let 'orders' in"):
         await several.check()
@@ -158,7 +158,7 @@ async def test_the_reason_behind_a_client_that_finds_no_broker(broker: Broker) -
     broker.meets = [SaslAuthenticationFailed("no")]
     with pytest.raises(BrokerRefuses, match="does not let 'orders' in"):
         await started(
-            KafkaClients(
+            ClientFactory(
                 ["b:1"], {"security_protocol": "SASL_PLAINTEXT", **LOGIN, "sasl_plain_password": "x"}
             ).consumer()
         )

@@ -49,7 +49,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         return found
 
 
-class KafkaClients:
+class ClientFactory:
     """Makes clients of the brokers `servers`, each `host:port`. None of them is connected yet. Options are those of
     aiokafka, but for the brokers and how they are spoken to."""
 
@@ -59,9 +59,9 @@ class KafkaClients:
 
     @staticmethod
     @lru_cache(maxsize=8)
-    def of(settings: Settings) -> KafkaClients:
+    def of(settings: Settings) -> ClientFactory:
         """The clients of a process with these settings, which are the same at each call. Raises `SettingsError`."""
-        return KafkaClients(settings.bootstrap_servers, connection(settings))
+        return ClientFactory(settings.bootstrap_servers, connection(settings))
 
     @property
     def faust_credentials(self) -> Credentials | None:
