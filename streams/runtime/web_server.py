@@ -128,6 +128,9 @@ class Connection(web.RequestHandler):
             self._head = None
 
     def pause_writing(self) -> None:
+        # With TLS uvloop also says so with nothing unsent, and may not say when it is over: nobody fails to take it.
+        if self.transport is not None and not self.transport.get_write_buffer_size():
+            return
         super().pause_writing()
         self._end_stall()
         if self.transport is not None:
@@ -135,7 +138,8 @@ class Connection(web.RequestHandler):
 
     def resume_writing(self) -> None:
         self._end_stall()
-        super().resume_writing()
+        if self._paused:
+            super().resume_writing()
 
     def _look_later(self, *state: Any) -> None:
         self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS / LOOKS, self._look, *state)
@@ -143,9 +147,8 @@ class Connection(web.RequestHandler):
     def _look(self, transport: asyncio.Transport, looks: int, first: int | None, before: int | None) -> None:
         """`first` was unsent when its time began, `before` at the last look."""
         unsent = transport.get_write_buffer_size()
-        if not unsent:  # with TLS a transport pauses with nothing to send, too: then nobody fails to take it
-            self._door.stalled.pop(self, None)
-            self._look_later(transport, 0, None, None)
+        if not unsent:
+            self.resume_writing()
             return
         if before is None or unsent < before:
             self._door.stalled.pop(self, None)
