@@ -15,7 +15,6 @@ from itertools import chain
 from cassandra.query import BoundStatement
 
 from streams.journal.cassandra.session import CassandraSession, Row
-from streams.journal.port import Unavailable
 
 IDS_TOGETHER = 16
 """The most aggregates of a request."""
@@ -52,7 +51,7 @@ class SharedReads:
         asked, self._asked = self._asked, {}
         try:
             requests = self._split(asked)
-        except Unavailable as error:
+        except Exception as error:  # nobody else would hear of it, and all would wait for ever
             _fail(asked.values(), error)
             return
         for type, ids, routing_key in requests:
