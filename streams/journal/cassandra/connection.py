@@ -143,7 +143,11 @@ class LoopConnection(Connection):  # type: ignore[misc]
         else:
             self.place.call(self._end)
         if not self.is_defunct:
-            self.error_all_requests(ConnectionShutdown(f"Connection to {self.endpoint} was closed"))
+            closed = ConnectionShutdown(f"Connection to {self.endpoint} was closed")
+            if not self.connected_event.is_set():  # whoever connects would wait for nothing
+                self.last_error = closed
+                self.connected_event.set()
+            self.error_all_requests(closed)
 
     # -- on the loop -----------------------------------------------------------------------------------
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
-from streams.journal.cassandra.connection import OnLoop, Timer
+import pytest
+from cassandra.connection import ConnectionShutdown, DefaultEndPoint
+
+from streams.journal.cassandra.connection import OnLoop, Timer, connection_on
 
 
 async def _in_a_thread(function: object, *arguments: object) -> None:
@@ -52,3 +56,19 @@ async def test_a_timer() -> None:
         assert "from a thread" == await called.get()
     assert called.empty()
     assert all(timer._call is None for timer in cancelled)
+
+
+async def test_a_host_that_ends_the_connection_at_once() -> None:
+    """It is heard of then, and not when the time to connect is over."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    endpoint = DefaultEndPoint(*server.sockets[0].getsockname())
+    began = time.monotonic()
+    async with server:
+        with pytest.raises(ConnectionShutdown):
+            await asyncio.to_thread(connection_on(OnLoop.running()).factory, endpoint, 5.0, protocol_version=4)
+    assert time.monotonic() - began < 2
