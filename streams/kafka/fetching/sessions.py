@@ -13,6 +13,7 @@ Importing `streams.kafka.records` replaces aiokafka's `Fetcher` by the class bel
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ NOT_FOUND = 70
 LONGEST_WAIT_MS = 500
 """So long a broker keeps a request that finds nothing, at the end of a quiet time."""
 MOST_QUIET = 10
+CANCEL_AGAIN_SECONDS = 0.1
 NOTE_SECONDS = 1.0
 """How often it is noted that the partitions were asked for of which nothing came; Faust looks at that."""
 
@@ -135,6 +137,21 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         """The assignment that the sessions are about: what aiokafka knows of a partition, it knows by assignment."""
         self._noted = 0.0
         super().__init__(_Client(client), *arguments, **options)
+
+    async def close(self) -> None:
+        """As aiokafka's, but for two faults. A request that is cancelled while it waits to ask a failing broker again
+        ended whoever closed, too, and the connections stayed. And a cancellation may be lost to a change of the
+        assignment: it was waited for without end."""
+        self._closed = True
+        while not self._fetch_task.done():
+            self._fetch_task.cancel()
+            await asyncio.wait([self._fetch_task], timeout=CANCEL_AGAIN_SECONDS)
+        if self._pending_tasks:
+            for task in self._pending_tasks:
+                task.cancel()
+            await asyncio.wait(self._pending_tasks)
+            self._pending_tasks.clear()
+        await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> Any:
         if assignment is not self._asked:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4, FetchRequest_v11, FetchResponse_v4, FetchResponse_v11
 
-from streams.kafka.fetching.sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession
+from streams.kafka.fetching.sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession, SessionFetcher
 
 BYTES = 1 << 20
 INVALID_EPOCH = 71
@@ -92,3 +97,54 @@ def test_a_broker_of_before_sessions() -> None:
         assert [("t", [(0, 5, BYTES), (1, 6, BYTES)])] == struct.topics
         session.answered(FetchResponse_v4(0, []))
     assert FIRST == session.epoch
+
+
+class Broker:
+    """A client of one broker, which fails, or says nothing."""
+
+    _metadata_max_age_ms = 1_000
+    cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
+
+    def __init__(self, fails: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fails = fails
+        self.asked = asyncio.Event()
+
+    async def send(self, node_id: int, request: Any) -> None:
+        self.asked.set()
+        if self._fails:
+            raise KafkaConnectionError("it is down")
+        await asyncio.Event().wait()
+
+
+async def fetching(broker: Broker) -> tuple[SessionFetcher, SubscriptionState]:
+    """A fetcher that has asked the broker for a partition."""
+    subscription = SubscriptionState()
+    fetcher = SessionFetcher(broker, subscription)
+    assign(subscription)
+    await broker.asked.wait()
+    return fetcher, subscription
+
+
+def assign(subscription: SubscriptionState) -> None:
+    tp = TopicPartition("t", 0)
+    subscription.assign_from_user({tp})
+    subscription.seek(tp, 0)
+
+
+async def test_closing_while_a_broker_fails() -> None:
+    """It is not taken for a cancellation of whoever closes."""
+    fetcher, _ = await fetching(Broker(fails=True))
+    await fetcher.close()
+    assert not fetcher._pending_tasks
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_closing_just_after_an_assignment(turns: int) -> None:
+    """It ends, in whichever turn of the loop it comes."""
+    fetcher, subscription = await fetching(Broker(fails=False))
+    assign(subscription)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    _, waiting = await asyncio.wait([asyncio.create_task(fetcher.close())], timeout=1)
+    assert not waiting
