@@ -41,21 +41,30 @@ class Places(DefaultEndPointFactory):  # type: ignore[misc]
     def __init__(self, address: CassandraAddress) -> None:
         super().__init__(port=address.port)
         self._address = address
+        self._known: dict[str, Collection[str]] = {}
+        """The addresses of each name when it was last resolved."""
 
     def contact_points(self) -> list[str | EndPoint]:
         """The hosts of the URL. A name that is not known yet stays a name, which the driver refuses if all are such."""
         found: list[str | EndPoint] = []
         for host in self._address.hosts:
-            known = _addresses(host, self.port)
+            known = self._addresses(host)
             found += [self._place(host, known, address, self.port) for address in sorted(known)] or [host]
         return found
 
     def create(self, row: Mapping[str, Any]) -> EndPoint:
         told = super().create(row)
         for host in self._address.hosts:
-            if told.address in (known := _addresses(host, self.port)):
+            if told.address in (known := self._addresses(host)):
                 return self._place(host, known, told.address, told.port)
         return Place(told.address, told.port, self._address.name)
+
+    def _addresses(self, host: str) -> Collection[str]:
+        """Those of a host of the URL. While nobody says, it is where it was: by its address alone it would be another
+        one, and the driver would let go of the one that it has."""
+        if found := _addresses(host, self.port):
+            self._known[host] = found
+        return self._known.get(host, ())
 
     def _place(self, host: str, known: Collection[str], address: str, port: int) -> Place:
         """The place of one address of a host of the URL, of those `known`."""
