@@ -28,6 +28,8 @@ SINCE_VERSION = 7
 FIRST, LAST_EPOCH = 0, 2**31 - 1
 NOT_FOUND = 70
 """The broker's error for a session that it has forgotten."""
+NO_ERROR, OUT_OF_RANGE = 0, 1
+"""Of a partition; the second one is met by reading from elsewhere."""
 LONGEST_WAIT_MS = 500
 """So long a broker keeps a request that finds nothing, at the end of a quiet time."""
 MOST_QUIET = 10
@@ -52,6 +54,8 @@ class FetchSession:
         self._known: Wanted = {}
         self.most = 0
         """The most partitions that a request has wanted since it began."""
+        self.fails = False
+        """Whether the broker has answered with an error for a partition."""
 
     def next_request(self, request: FetchRequest) -> SessionRequest:
         """A request for the same, as the session needs it."""
@@ -67,6 +71,11 @@ class FetchSession:
 
     def answered(self, response: Any) -> None:
         """Go on behind an answer, if the session does."""
+        self.fails = any(
+            error_code not in (NO_ERROR, OUT_OF_RANGE)
+            for _, partitions in response.topics
+            for _, error_code, *_ in partitions
+        )
         if response.API_VERSION < SINCE_VERSION:
             return
         if response.error_code or not response.session_id:
@@ -167,7 +176,10 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         if asked.is_new or self._records or asked.leaves_some_out:
             session.quiet = 0
         asked.wait(LONGEST_WAIT_MS)
+        session.fails = False
         has_records = await super()._proc_fetch_request(assignment, node_id, asked)
+        if session.fails and not has_records:
+            await asyncio.sleep(self._retry_backoff)  # aiokafka asks again at once, many hundred times a second
         session.quiet = 0 if has_records else min(session.quiet + 1, MOST_QUIET)
         self._note_asked(assignment, request)
         return has_records

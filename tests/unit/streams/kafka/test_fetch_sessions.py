@@ -15,7 +15,7 @@ from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4, FetchRequest_
 from streams.kafka.fetching.sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession, SessionFetcher
 
 BYTES = 1 << 20
-INVALID_EPOCH = 71
+INVALID_EPOCH, NOT_LEADER, STORAGE_ERROR = 71, 6, 56
 
 
 def wish(**offsets: int) -> FetchRequest:
@@ -100,21 +100,29 @@ def test_a_broker_of_before_sessions() -> None:
 
 
 class Broker:
-    """A client of one broker, which fails, or says nothing."""
+    """A client of one broker, which fails, or says nothing, or answers with an error for the partition."""
 
     _metadata_max_age_ms = 1_000
     cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
 
-    def __init__(self, fails: bool) -> None:
+    def __init__(self, fails: bool = False, error: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
         self._fails = fails
+        self._error = error
         self.asked = asyncio.Event()
+        self.requests = 0
 
-    async def send(self, node_id: int, request: Any) -> None:
+    async def send(self, node_id: int, request: Any) -> Any:
+        self.requests += 1
         self.asked.set()
         if self._fails:
             raise KafkaConnectionError("it is down")
+        if self._error:
+            return FetchResponse_v11(0, 0, 9, [("t", [(0, self._error, -1, -1, -1, [], -1, b"")])])
         await asyncio.Event().wait()
+
+    def force_metadata_update(self) -> asyncio.Future[bool]:
+        return self._loop.create_future()
 
 
 async def fetching(broker: Broker) -> tuple[SessionFetcher, SubscriptionState]:
@@ -142,9 +150,19 @@ async def test_closing_while_a_broker_fails() -> None:
 @pytest.mark.parametrize("turns", range(6))
 async def test_closing_just_after_an_assignment(turns: int) -> None:
     """It ends, in whichever turn of the loop it comes."""
-    fetcher, subscription = await fetching(Broker(fails=False))
+    fetcher, subscription = await fetching(Broker())
     assign(subscription)
     for _ in range(turns):
         await asyncio.sleep(0)
     _, waiting = await asyncio.wait([asyncio.create_task(fetcher.close())], timeout=1)
     assert not waiting
+
+
+@pytest.mark.parametrize("error", [NOT_LEADER, STORAGE_ERROR])
+async def test_a_partition_that_a_broker_does_not_answer_for(error: int) -> None:
+    """It is asked for again after a pause, not at once and without end."""
+    broker = Broker(error=error)
+    fetcher, _ = await fetching(broker)
+    await asyncio.sleep(0.25)
+    assert broker.requests <= 3
+    await fetcher.close()
