@@ -10,6 +10,9 @@ from streams.journal.port import Commit
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of commits that wait for their turn; with more of them the journal is read."""
+COMMIT_BYTES, SLICE_BYTES, EVENT_BYTES = 1_000, 140, 300
+"""What a commit takes of memory by itself, for each of its slices, and for each event beside that one's own bytes:
+measured."""
 
 
 class CarriedCommits:
@@ -61,4 +64,6 @@ class CarriedCommits:
 
 
 def _size(carried: CarriedCommit) -> int:
-    return sum(event.size for event in carried.commit.events)
+    commit = carried.commit
+    events = sum(EVENT_BYTES + event.size for event in commit.events)
+    return COMMIT_BYTES + SLICE_BYTES * len(commit.slices) + events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -21,7 +22,7 @@ from projections.publishing.tail_assignment import Tailers
 from streams.journal.commit_hint import encode_hint, read_hint
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit
+from streams.journal.port import Commit, SliceHead
 from tests.layouts import Known
 from tests.unit.projections.publishing.test_tailer import CODEC, LOG, Topic, commit_of, event, journal_of, until
 
@@ -215,10 +216,30 @@ async def test_a_new_beginning() -> None:
 
 async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits for which there is no room are read."""
-    monkeypatch.setattr(carried_commits, "MOST_BYTES", 100)
+    monkeypatch.setattr(carried_commits, "MOST_BYTES", 4_000)
     async with publishing(monkeypatch) as own:
         commits = [own.last, *[await own.write() for _ in range(9)]]
         await own.hint(*[encode_hint(it, before, KEY) for before, it in pairwise(commits)])
         assert 1 <= await own.published(11)
         assert [(nr, 0) for nr in range(1, 12)] == own.topic.positions
         assert (0, 0) == (own.tail.carried._bytes, len(own.tail.carried._waiting))
+
+
+@pytest.mark.parametrize("slices", [1, 64])
+def test_what_waits_is_counted_as_it_is_in_memory(slices: int) -> None:
+    """Not by the bytes of its events alone, which are little of it: a tail that is behind has thousands."""
+    heads = {slice: SliceHead(10_000 + slice, 1_000) for slice in range(slices)}
+    first = replace(commit_of(1, [event("1", 1, "c1")], 1), slices=heads)
+    values = [encode_hint(replace(first, nr=1 + nr), replace(first, nr=nr), KEY) for nr in range(1_000, 1_200)]
+    carried = CarriedCommits()
+    carried.begin(0)
+    tracemalloc.start()
+    try:
+        for value in values:
+            brought = read_hint(value, KEY).carried
+            assert brought is not None
+            carried.put(brought, 0)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / 2 < carried._bytes < 2 * taken
