@@ -34,6 +34,8 @@ LONGEST_WAIT_MS = 500
 """So long a broker keeps a request that finds nothing, at the end of a quiet time."""
 MOST_QUIET = 10
 CANCEL_AGAIN_SECONDS = 0.1
+METADATA_SECONDS = 0.1
+"""Between two looks at where partitions are."""
 NOTE_SECONDS = 1.0
 """How often it is noted that the partitions were asked for of which nothing came; Faust looks at that."""
 
@@ -160,6 +162,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
                 task.cancel()
             await asyncio.wait(self._pending_tasks)
             self._pending_tasks.clear()
+        self._client.stop_looking()
         await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> Any:
@@ -196,10 +199,13 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
 
 
 class _Client:
-    """A client of aiokafka that tells sessions what became of their requests."""
+    """A client of aiokafka that tells sessions what became of their requests, and looks for leaders with pauses: for as
+    long as a partition has none, a fetcher has it look again at once, some hundred times a second."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._looking: asyncio.Task[Any] | None = None
+        self._looked_at = float("-inf")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -215,3 +221,19 @@ class _Client:
             raise
         session.answered(response)
         return response
+
+    def force_metadata_update(self) -> asyncio.Future[Any]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return self._looking
+
+    async def _look(self) -> Any:
+        if (pause := self._looked_at + METADATA_SECONDS - time.monotonic()) > 0:
+            await asyncio.sleep(pause)
+        self._looked_at = time.monotonic()
+        return await self._client.force_metadata_update()
+
+    def stop_looking(self) -> None:
+        """It is closed: nobody waits for a look any more."""
+        if self._looking is not None:
+            self._looking.cancel()

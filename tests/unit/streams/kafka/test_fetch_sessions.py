@@ -103,14 +103,15 @@ class Broker:
     """A client of one broker, which fails, or says nothing, or answers with an error for the partition."""
 
     _metadata_max_age_ms = 1_000
-    cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
 
-    def __init__(self, fails: bool = False, error: int = 0) -> None:
+    def __init__(self, fails: bool = False, error: int = 0, leader: int = 1) -> None:
+        self.cluster = SimpleNamespace(leader_for_partition=lambda tp: leader)
         self._loop = asyncio.get_running_loop()
         self._fails = fails
         self._error = error
         self.asked = asyncio.Event()
         self.requests = 0
+        self.looks = 0
 
     async def send(self, node_id: int, request: Any) -> Any:
         self.requests += 1
@@ -122,7 +123,8 @@ class Broker:
         await asyncio.Event().wait()
 
     def force_metadata_update(self) -> asyncio.Future[bool]:
-        return self._loop.create_future()
+        self.looks += 1
+        return asyncio.ensure_future(asyncio.sleep(0.001, True))
 
 
 async def fetching(broker: Broker) -> tuple[SessionFetcher, SubscriptionState]:
@@ -166,3 +168,17 @@ async def test_a_partition_that_a_broker_does_not_answer_for(error: int) -> None
     await asyncio.sleep(0.25)
     assert broker.requests <= 3
     await fetcher.close()
+
+
+async def test_a_partition_without_a_leader() -> None:
+    """One is looked for at once, and then with pauses. Nothing is left of it when the consumer is closed."""
+    broker, subscription = Broker(leader=-1), SubscriptionState()
+    fetcher = SessionFetcher(broker, subscription)
+    assign(subscription)
+    await asyncio.sleep(0.05)
+    assert 1 == broker.looks
+    await asyncio.sleep(0.2)
+    assert broker.looks <= 3
+    await fetcher.close()
+    await asyncio.sleep(0)
+    assert {asyncio.current_task()} == asyncio.all_tasks()
