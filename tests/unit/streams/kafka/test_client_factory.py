@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from streams.concurrency.supervisor import Supervisor
-from streams.kafka import clients
+from streams.kafka import client_factory
 from streams.kafka.client_factory import ClientFactory, Consumer, connect, started
 from streams.runtime.application import Application
 from streams.secret import Secret
@@ -51,7 +51,7 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
     broker = Broker()
-    monkeypatch.setattr(clients, "create_conn", broker.connect)
+    monkeypatch.setattr(client_factory, "create_conn", broker.connect)
     REFUSALS.forget()
     yield broker
     REFUSALS.forget()
