@@ -53,8 +53,9 @@ class Supervisor:
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """A task that does `work`, and does it again after a pause (seconds, 0.1 to 5) when it raises.
 
-        It ends when `work` returns or the task is cancelled. `name` is unique in the worker. The first failure is
-        logged with its stack trace, the same one again once a minute in one line.
+        It ends when `work` returns or the task is cancelled: not when something that `work` awaits was. `name` is
+        unique in the worker. The first failure is logged with its stack trace, the same one again once a minute in one
+        line.
         """
         self.well(name)
         task = self._newest[name] = asyncio.create_task(self._keep(name, work), name=name)
@@ -75,7 +76,9 @@ class Supervisor:
                 try:
                     await work()
                     return
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                        raise
                     reason = f"{type(error).__name__}: {error}"
                     twice = 2 * (loop.time() - began)
                     calm_after = max(twice, CALM_SECONDS) if reason == said and twice <= LONGEST_CALM else CALM_SECONDS
@@ -94,3 +97,9 @@ class Supervisor:
                 pause = min(pause * 2, LONGEST_PAUSE)
         finally:
             self._is_well(name, asyncio.current_task())
+
+
+def _is_cancelled() -> bool:
+    """Whether the present task itself is to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -153,3 +153,23 @@ async def test_cancel_logs_what_a_task_has_failed_with_and_does_not_raise_it(cap
     with caplog.at_level(logging.ERROR):
         await cancel(task)
     assert ["digging had failed: RuntimeError('long ago')"] == [r.getMessage() for r in caplog.records]
+
+
+async def test_what_is_cancelled_below_a_kept_task_does_not_end_it() -> None:
+    """Nobody would begin it again, and health would call it well."""
+    begun = asyncio.Queue[None]()
+
+    async def work() -> None:
+        begun.put_nowait(None)
+        other = asyncio.create_task(asyncio.sleep(60))
+        asyncio.get_running_loop().call_soon(other.cancel)
+        await other
+
+    supervisor = Supervisor()
+    task = supervisor.keep("work", work)
+    async with asyncio.timeout(5):
+        await begun.get()
+        await begun.get()
+    assert {"work": "CancelledError: "} == supervisor.troubles
+    await cancel(task)
+    assert task.cancelled()
