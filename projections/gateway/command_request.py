@@ -24,6 +24,9 @@ from streams.runtime.web_guard import is_json
 
 SOURCE = "/http"
 
+_SCHEDULES = timer.type, ScheduleTimer.__name__
+"""The command that has another one sent later."""
+
 _READABLE = re.compile(r"[\x20-\x7e]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -93,7 +96,7 @@ class CommandReader:
                 raise Invalid([DataFault("/type", f"{type} has no command {parsed.type!r}; it has {known}")])
             data = bytes(parsed.data)
             value = form.check(data)
-            if (type, parsed.type) == (timer.type, ScheduleTimer.__name__):
+            if (type, parsed.type) == _SCHEDULES:
                 self._check_later(**value)
             return parsed.type, data, value
         except msgspec.ValidationError as error:
@@ -113,7 +116,9 @@ class CommandReader:
         if command not in forms:
             raise Invalid([DataFault("/data/command", f"{to} has no command {command!r}; it has {', '.join(forms)}")])
         try:
-            forms[command].check(data.encode())
+            value = forms[command].check(data.encode())
+            if (to, command) == _SCHEDULES:
+                self._check_later(**value)
         except Invalid as invalid:
             faults = [
                 f"{fault.pointer.removeprefix('/data') or 'the text'}: {fault.detail}" for fault in invalid.faults
@@ -127,11 +132,15 @@ class CommandReader:
 
 
 def later(command: CheckedCommand, data: bytes) -> list[tuple[str, str, str]]:
-    """The commands that a command schedules: of each the type, the name and the id of its aggregate."""
-    if (command.type, command.name) != (timer.type, ScheduleTimer.__name__):
-        return []
-    fields = msgspec.json.decode(data, type=ScheduleTimer)
-    return [(fields.to, fields.command, fields.id)]
+    """The commands that a command schedules, and that those schedule in turn: of each the type, the name and the id of
+    its aggregate."""
+    found: list[tuple[str, str, str]] = []
+    type, name = command.type, command.name
+    while (type, name) == _SCHEDULES:
+        fields = msgspec.json.decode(data, type=ScheduleTimer)
+        type, name, data = fields.to, fields.command, fields.data.encode()
+        found.append((type, name, fields.id))
+    return found
 
 
 def body_of(command: CheckedCommand, data: bytes) -> bytes:

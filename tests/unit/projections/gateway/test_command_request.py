@@ -24,7 +24,15 @@ from aggregates.shop.order import order
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections.gateway.command_data import CommandData, Invalid
-from projections.gateway.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
+from projections.gateway.command_request import (
+    CheckedCommand,
+    CommandReader,
+    command_id,
+    fingerprint,
+    later,
+    read_path_id,
+    wait_of,
+)
 from projections.gateway.gateway import accepted_of
 from projections.http.bodies import BodyBytes
 from projections.http.problems import HttpProblem
@@ -282,6 +290,34 @@ def test_what_a_timer_sends(wrong: dict[str, str], pointer: str, says: str) -> N
     [fault] = caught.value.members["errors"]  # type: ignore[misc]
     assert pointer == fault.pointer
     assert says in fault.detail
+
+
+def scheduled(to: str, id: str, command: str, data: str) -> dict[str, str]:
+    """The fields of a `ScheduleTimer`."""
+    return {"due": "2026-12-24T18:00:00Z", "to": to, "id": id, "command": command, "data": data}
+
+
+def test_what_a_timer_of_a_timer_sends() -> None:
+    """A timer may schedule another one: the commands of all of them are looked at, however deep, and may be sent."""
+    accepted = {"order": order.commands, "timer": {name: timer.commands[name] for name in timer.accepts}}
+    reader = CommandReader(accepted, 1_000_000, "gateway-replies", 4)
+
+    def outermost(innermost: dict[str, str]) -> dict[str, str]:
+        inner = scheduled("timer", "mine-3", "ScheduleTimer", json.dumps(innermost))
+        return scheduled("timer", "mine-2", "ScheduleTimer", json.dumps(inner))
+
+    good = outermost(scheduled("order", "theirs", "AddLine", json.dumps(LINE)))
+    command = CheckedCommand("c-1", "timer", "mine-1", "ScheduleTimer", [], "")
+    expected = [("timer", name, "mine-" + end) for name, end in (("ScheduleTimer", "2"), ("ScheduleTimer", "3"))]
+    assert [*expected, ("order", "AddLine", "theirs")] == later(command, json.dumps(good).encode())
+    assert reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": good}))
+    for bad, says in (
+        (scheduled("timer", "mine-4", "FireTimer", "{}"), "/data: /data: /command: timer has no command 'FireTimer'"),
+        (scheduled("order", "theirs", "AddLine", "{}"), "/sku: Object missing required field"),
+    ):
+        with pytest.raises(HttpProblem) as caught:
+            reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": outermost(bad)}))
+        assert says in str(caught.value)
 
 
 @dataclass(frozen=True)
