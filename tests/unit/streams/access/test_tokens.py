@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -89,6 +90,23 @@ def test_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     file.write_text("3")
     os.utime(file, (1, 1))
     assert 3 == watched.value
+
+
+def test_a_change_that_cannot_be_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that was taken out must not go on to count since there was no descriptor when one looked."""
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.0)
+    file = tmp_path / "number"
+    file.write_text("1")
+    watched = WatchedFile("NUMBER", str(file), int)
+    file.write_text("22")
+    with monkeypatch.context() as full:
+
+        def no_descriptor(*args: object, **options: object) -> object:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        full.setattr("io.open", no_descriptor)
+        assert 1 == watched.value
+    assert 22 == watched.value
 
 
 async def test_headers(tmp_path: Path) -> None:
