@@ -226,6 +226,20 @@ def test_no_command_id(text: str) -> None:
     assert 400 == caught.value.status
 
 
+@pytest.mark.parametrize("text", ["checkout-3:126:0#0", "fire:timer-3:126:0", "a-b-3:1:0#12", '"order-1:1:0#1"'])
+def test_ids_of_commands_that_events_cause(text: str) -> None:
+    """Nobody sends under the id that a process is about to use: its command would be refused as another one."""
+    with pytest.raises(HttpProblem) as caught:
+        command_id(CIMultiDict({"Idempotency-Key": text}))
+    assert (400, True) == (caught.value.status, "an event causes" in str(caught.value))
+    fields = scheduled("order", "1", "PlaceOrder", "{}") | {"command_id": text.strip('"')}
+    reader = CommandReader({"order": order.commands, "timer": timer.commands}, 10_000, "gateway-replies", 4)
+    with pytest.raises(HttpProblem, match="/data/command_id"):
+        reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields}))
+    for good in ("order-3:126:0", "checkout-3:126:0#x", "fire:1", "7#1"):
+        assert good == command_id(CIMultiDict({"Idempotency-Key": good}))
+
+
 def test_two_command_ids() -> None:
     """Which of two is meant is not guessed."""
     with pytest.raises(HttpProblem):
