@@ -56,9 +56,11 @@ def is_another(command: CheckedCommand, sent: SentCommand | None, reply: Reply |
 
 
 def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpProblem:
-    """The refusal of a command, which says what its id was used for."""
+    """The refusal of a command, which says what its id was used for; with neither that it was used for another."""
     used_for: dict[str, object] = {}
-    if sent is not None:
+    if sent is None and reply is None:
+        what = "another command"
+    elif sent is not None:
         used_for = {"command": sent.command, "aggregate": sent.aggregate}
         what = f"{sent.command} of {sent.aggregate.type} {sent.aggregate.id}"
     else:
@@ -67,7 +69,10 @@ def used_before(id: str, sent: SentCommand | None, reply: Reply | None) -> HttpP
         used_for = {"command": reply.command, "aggregate": target} if reply.command else {"aggregate": target}
         what = f"{reply.command or 'a command'} of {target.type} {target.id}"
     detail = f"{id} was used for {what}: use a new id, and the same one only to send the same again"
-    return HttpProblem(422, ID_USED_BEFORE, detail, command_id=id, used_for=used_for)
+    problem = HttpProblem(422, ID_USED_BEFORE, detail, command_id=id)
+    if used_for:
+        problem.members["used_for"] = used_for
+    return problem
 
 
 def answer_of(view: Any, reply: Reply) -> Any:

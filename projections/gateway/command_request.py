@@ -19,14 +19,24 @@ from projections.http.bodies import RequestBytes, read_bytes
 from projections.http.preconditions import expected_sequence
 from projections.http.problems import BadRequest, HttpProblem
 from streams.deciding.messages import JSON, MAX_ID_LENGTH, command_headers
+from streams.journal.position import PATTERN
 from streams.kafka.client import partition_of
 from streams.runtime.web_guard import is_json
 
 SOURCE = "/http"
 
+_SCHEDULES = timer.type, ScheduleTimer.__name__
+"""The command that has another one sent later."""
+
 _READABLE = re.compile(r"[\x20-\x7e]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+_OF_EVENTS = re.compile(f"{PATTERN}#[0-9]+|fire:{PATTERN}")
+"""Ids of commands that events cause: `streams/processes/dispatcher.py`, `timer_watch.py`. They can be guessed, and the
+first command with an id is the one that counts: who sends under one would keep a process from doing its work."""
+_IS_OF_EVENTS = "is the id of a command that an event causes: use another one"
 
 
 class CheckedCommand(msgspec.Struct, frozen=True):
@@ -93,7 +103,7 @@ class CommandReader:
                 raise Invalid([DataFault("/type", f"{type} has no command {parsed.type!r}; it has {known}")])
             data = bytes(parsed.data)
             value = form.check(data)
-            if (type, parsed.type) == (timer.type, ScheduleTimer.__name__):
+            if (type, parsed.type) == _SCHEDULES:
                 self._check_later(**value)
             return parsed.type, data, value
         except msgspec.ValidationError as error:
@@ -104,7 +114,9 @@ class CommandReader:
             wanted = '{"type": "..", "data": {..}}'
             raise HttpProblem(400, "Not JSON", f"the body is to be a JSON object like {wanted}: {error}") from None
 
-    def _check_later(self, to: str, command: str, data: str = "{}", **others: Any) -> None:
+    def _check_later(
+        self, to: str, command: str, data: str = "{}", command_id: str | None = None, **others: Any
+    ) -> None:
         """What a timer is to send is such as may be sent now. Raises `Invalid`."""
         forms = self._forms.get(to)
         if not forms:
@@ -112,8 +124,12 @@ class CommandReader:
             raise Invalid([DataFault("/data/to", f"there is no type {to!r}; there are {known}")])
         if command not in forms:
             raise Invalid([DataFault("/data/command", f"{to} has no command {command!r}; it has {', '.join(forms)}")])
+        if _OF_EVENTS.fullmatch(command_id or ""):
+            raise Invalid([DataFault("/data/command_id", f"{command_id!r} {_IS_OF_EVENTS}")])
         try:
-            forms[command].check(data.encode())
+            value = forms[command].check(data.encode())
+            if (to, command) == _SCHEDULES:
+                self._check_later(**value)
         except Invalid as invalid:
             faults = [
                 f"{fault.pointer.removeprefix('/data') or 'the text'}: {fault.detail}" for fault in invalid.faults
@@ -127,11 +143,15 @@ class CommandReader:
 
 
 def later(command: CheckedCommand, data: bytes) -> list[tuple[str, str, str]]:
-    """The commands that a command schedules: of each the type, the name and the id of its aggregate."""
-    if (command.type, command.name) != (timer.type, ScheduleTimer.__name__):
-        return []
-    fields = msgspec.json.decode(data, type=ScheduleTimer)
-    return [(fields.to, fields.command, fields.id)]
+    """The commands that a command schedules, and that those schedule in turn: of each the type, the name and the id of
+    its aggregate."""
+    found: list[tuple[str, str, str]] = []
+    type, name = command.type, command.name
+    while (type, name) == _SCHEDULES:
+        fields = msgspec.json.decode(data, type=ScheduleTimer)
+        type, name, data = fields.to, fields.command, fields.data.encode()
+        found.append((type, name, fields.id))
+    return found
 
 
 def body_of(command: CheckedCommand, data: bytes) -> bytes:
@@ -149,6 +169,8 @@ def command_id(headers: Any) -> str:
         return str(uuid.uuid4())
     if text in ("", ".", ".."):  # the path of its status would be another one's
         raise BadRequest(f"Idempotency-Key: {text!r} is no id; leave the header out for a new one")
+    if _OF_EVENTS.fullmatch(text):
+        raise BadRequest(f"Idempotency-Key: {text!r} {_IS_OF_EVENTS}")
     return text
 
 

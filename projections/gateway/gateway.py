@@ -275,10 +275,10 @@ class Gateway(Part):
 
     def _first_reply(self, command: CheckedCommand) -> Reply | None:
         """The reply to a command that was accepted before. Raises `HttpProblem` for another one with the same id."""
-        known = self._replies.commands.find(command.id) or KnownCommand(None, None)
-        sent, reply = known.sent or self._replies.pending.sent(command.id), known.reply
+        found = self._replies.commands.find(command.id) or KnownCommand(None, None)
+        sent, reply = known = KnownCommand(found.sent or self._replies.pending.sent(command.id), found.reply)
         if is_another(command, sent, reply):
-            raise used_before(command.id, sent, reply)
+            raise used_before(command.id, *known) if self._may_see(known) else used_before(command.id, None, None)
         # A reply alone does not say for which data it is: the owner knows.
         if sent is None or reply is None or not is_reply_to(reply, sent.aggregate, sent.command):
             return None

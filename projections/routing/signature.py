@@ -2,8 +2,9 @@
 
 All workers of a system know a secret, which the first of them makes, which is renewed by the hour, and which the
 control topic keeps. A signature is an HMAC of what is asked (method, path, tables, how far the asker has read the
-orders, the body), for whom, and of the time, so it is of no use for another question, nor later. Whoever may read the
-control topic may sign; who sees a request on the network may repeat it for a minute.
+orders, the body, the id and the precondition of a command), for whom, and of the time, so it is of no use for another
+question, nor later. Whoever may read the control topic may sign; who sees a request on the network may repeat it for a
+minute.
 
 The asker has looked whether its client may ask, so the one that is asked need not; it is told who that is.
 """
@@ -36,6 +37,8 @@ WORKERS_ONLY = ("/applied/", "/switching")
 _OF_WORKERS = (HOP, USER)
 """Headers that no client sends."""
 _SIGNED = (HOP, SEEN, USER, DIGEST)
+_OF_COMMANDS = ("Idempotency-Key", "If-Match", "If-None-Match", "X-Correlation-ID")
+"""Headers of a `POST` that are signed, too: with another id, a request that is repeated would be another command."""
 
 
 class HopSignature:
@@ -86,7 +89,8 @@ class HopSignature:
             headers = request.headers
             if not any(name in headers for name in _OF_WORKERS) and not request.path.startswith(WORKERS_ONLY):
                 return await handler(request)  # type: ignore[no-any-return]
-            if HOP not in headers or not self.holds(request.method, request.raw_path, headers):
+            twice = any(len(headers.getall(name, ())) > 1 for name in (*_SIGNED, *_OF_COMMANDS, SIGNATURE))
+            if HOP not in headers or twice or not self.holds(request.method, request.raw_path, headers):
                 return problem_response(403, "Forbidden", f"{HOP} is for workers of this system: ask without it")
             mark_as_of_worker(request)
             with asked_by(_user(headers)):
@@ -107,6 +111,10 @@ def _sign(secret: bytes, method: str, path: str, headers: Mapping[str, str], at:
     parts = [method.encode(), meant, headers.get(HOP, "").encode(), headers.get(SEEN, "").encode()]
     # Left out where they are not there: then a version that knows nothing of them understands the signature.
     parts += [f"{name}={headers[name]}".encode() for name in (USER, DIGEST) if name in headers]
+    if method == "POST":
+        parts += [
+            f"{name}={headers[name]}".encode(errors="surrogateescape") for name in _OF_COMMANDS if name in headers
+        ]
     parts.append(at.encode())
     text = b"".join(b"%d:%s" % (len(part), part) for part in parts)
     return hmac.new(secret, text, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from aiohttp import hdrs
@@ -9,7 +10,7 @@ from aiohttp import hdrs
 from streams.access.grants import Grants
 from streams.access.oidc import Oidc
 from streams.access.principal import Identified, NotKnown, Principal
-from streams.access.tls import client_context, name_of_certificate
+from streams.access.tls import client_context, end_of_certificate, name_of_certificate
 from streams.access.tokens import PREFIX, Tokens
 from streams.access.watched_file import WatchedFile
 from streams.settings import Settings, SettingsError
@@ -58,7 +59,10 @@ class Access:
         name = name_of_certificate(request)
         if name is None:
             raise NotKnown("say who you are: Authorization: Bearer TOKEN, or a client certificate")
-        return Identified(Principal("cert", name))
+        until = end_of_certificate(request)
+        if until is not None and until <= time.time():
+            raise NotKnown("the certificate has expired: connect anew with another")
+        return Identified(Principal("cert", name), until)
 
     async def _by_token(self, token: str) -> Identified:
         if self._tokens is not None and (self._oidc is None or token.startswith(PREFIX)):

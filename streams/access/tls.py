@@ -47,11 +47,18 @@ def client_context(settings: Settings) -> ssl.SSLContext | None:
 
 def name_of_certificate(request: Any) -> str | None:
     """The common name in the certificate that a client has shown; None for none, or for a name that is not one."""
-    if request.transport is None:
-        return None
-    shown = request.transport.get_extra_info("peercert") or {}
-    names = [value for parts in shown.get("subject", ()) for key, value in parts if key == "commonName"]
+    names = [value for parts in _shown(request).get("subject", ()) for key, value in parts if key == "commonName"]
     return names[0] if len(names) == 1 else None
+
+
+def end_of_certificate(request: Any) -> float | None:
+    """Until when that holds, in seconds since 1970. It is looked at in a handshake, and connections last."""
+    end = _shown(request).get("notAfter")
+    return None if end is None else float(ssl.cert_time_to_seconds(end))
+
+
+def _shown(request: Any) -> Any:
+    return {} if request.transport is None else request.transport.get_extra_info("peercert") or {}
 
 
 def _trust(context: ssl.SSLContext, setting: str, path: str) -> None:

@@ -29,8 +29,8 @@ class WatchedFile(Generic[T]):
         self._path = Path(path)
         self._read = read
         self._looked = time.monotonic()
-        self._state = self._stat()
-        self._value = self._load()
+        self._state: tuple[int, int, int] | None = None
+        self._value = self._load(self._stat())
 
     @property
     def value(self) -> T:
@@ -40,8 +40,7 @@ class WatchedFile(Generic[T]):
             try:
                 state = self._stat()
                 if state != self._state:
-                    self._state = state
-                    self._value = self._load()
+                    self._value = self._load(state)
                     log.warning("%s: %s has changed, and counts from now on", self._setting, self._path)
             except SettingsError as error:
                 log.error("%s: what stood there before goes on to count", error)
@@ -54,10 +53,14 @@ class WatchedFile(Generic[T]):
             raise SettingsError(f"{self._setting}={self._path}: {error.strerror}") from None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    def _load(self) -> T:
+    def _load(self, state: tuple[int, int, int]) -> T:
+        """What it says. One that cannot be opened just now, as where no descriptor is left, is looked at again."""
         try:
-            return self._read(self._path.read_text("utf-8"))
+            text = self._path.read_bytes()
         except OSError as error:
             raise SettingsError(f"{self._setting}={self._path}: {error.strerror}") from None
+        self._state = state
+        try:
+            return self._read(text.decode())
         except ValueError as error:
             raise SettingsError(f"{self._setting}={self._path}: {error}") from None

@@ -38,6 +38,12 @@ def acls(topics: Iterable[Topic], groups: Iterable[str], written_prefixes: Itera
     return found + [Acl("group", name, "literal", (READ,)) for name in sorted({*groups})]
 
 
+def reaches_types(prefix: str, namespace: str) -> bool:
+    """Whether topics of aggregate types may begin so: to write to all that do is to write events of those, too. No
+    type has a `.` in its name."""
+    return namespace.startswith(prefix) or (prefix.startswith(namespace) and "." not in prefix[len(namespace) :])
+
+
 def _operations(topic: str, needs: set[str]) -> tuple[str, ...]:
     asks = WRITE in needs or topic.endswith(commands_topic("", ""))
     return tuple(name for name in (READ, WRITE) if name in needs) + ((DESCRIBE_CONFIGS,) if asks else ())

@@ -47,6 +47,13 @@ async def acls(self: Any, principal: str | None, config: str, sends_to: tuple[st
             click.echo(compact({"principal": whose, **acl._asdict()}))
         else:
             click.echo(kafka_acls.command(acl, whose, settings.bootstrap_servers, config))
+    for prefix in rights.prefixes:
+        if kafka_acls.reaches_types(prefix, settings.namespace):
+            click.echo(
+                f"REPLY_TOPICS={prefix}: whoever may write to all topics that begin so may write the events of types"
+                " that do: put a '.' into it, which no type has in its name",
+                err=True,
+            )
     for type in rights.anywhere:
         if not sends_to:
             click.echo(f"{type} sends commands to types that it is told: name them with --sends-to TYPE", err=True)

@@ -19,6 +19,7 @@ from streams.access.principal import (
     Need,
     NotKnown,
     NotKnownNow,
+    Role,
     asked_by,
     current,
     current_principal,
@@ -57,6 +58,17 @@ def may_command(app: Any, type: str, command: str, key: str) -> bool:
     if access is None:
         return True
     return who is not None and bool(access.grants.allow_command(who, app.contexts.get(type, type), command, key))
+
+
+async def may_audit(app: Any, request: Any) -> bool:
+    """Whether whoever asks may see how an app is, on a page that answers whoever comes."""
+    if app.access is None:
+        return True
+    try:
+        who = await app.access.identify(request)
+    except (NotKnown, NotKnownNow):
+        return False
+    return bool(app.access.grants.allow(who.principal, Need(Role.AUDITOR, (app.context,))))
 
 
 class AccessGuard:

@@ -98,8 +98,11 @@ class RenewedContext(ssl.SSLContext):
     def __new__(cls, files: TlsFiles) -> RenewedContext:
         self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         self._files = files
+        try:
+            self._stamp = files.stamp()  # before they are read: what is renewed meanwhile is read again
+        except OSError:
+            self._stamp = ()  # the context says which one it is
         self._context = files.context()
-        self._stamp = files.stamp()
         return self
 
     def __init__(self, files: TlsFiles) -> None:

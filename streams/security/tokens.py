@@ -31,6 +31,8 @@ LEFT_SHARE = 0.2
 """A token is renewed when less than this share of its time is left."""
 USUAL_SECONDS = 300
 """How long a token is taken for good whose server does not say."""
+MOST_BYTES = 1 << 20
+"""Of an answer with a token."""
 _LATER = (408, 425, 429)
 
 
@@ -145,7 +147,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
                 # A redirection would take the secret elsewhere.
                 session.post(self._url, data=form, ssl=self._tls or True, allow_redirects=False) as response,
             ):
-                status, body = response.status, await response.content.read(1 << 20)
+                status, body = response.status, await _read(response.content)
         except SecretUnreadable as error:
             raise TokenRefused(str(error)) from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -165,6 +167,16 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         seconds = granted.expires_in if granted.expires_in is not None else USUAL_SECONDS
         self._token = granted.access_token
         self._renew_at, self._ends_at = asked + seconds * (1 - LEFT_SHARE), asked + seconds
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """All of an answer. Raises `TokenRefused` for one that is too long."""
+    body = bytearray()
+    while part := await content.readany():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise TokenRefused(f"KAFKA_OAUTH_TOKEN_URL answers with more than {MOST_BYTES} bytes: is it the right one?")
+    return bytes(body)
 
 
 def _refusal(status: int, body: bytes) -> NoToken:

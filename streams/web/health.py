@@ -6,6 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
+from streams.runtime.access_guard import may_audit
 from streams.runtime.application import Application
 from streams.runtime.web_guard import problem_response
 from streams.web.operation import describe
@@ -47,6 +48,8 @@ def add_health(app: Application) -> None:
     async def ready(view: Any, request: Any) -> Any:
         if not app.is_well:
             troubles = [f"{name}: {reason}" for name, reason in sorted(app.supervisor.troubles.items())]
+            if troubles and not await may_audit(app, request):  # they name servers, keys and what stands in events
+                troubles = [f"an auditor of {app.context} is told why, and the log says it"]
             detail = "; ".join(troubles) or "a rebalance, a recovery or a takeover is under way"
             return problem_response(503, "Not ready", detail)
         limits = {"limits": app.limits} if app.limits else {}

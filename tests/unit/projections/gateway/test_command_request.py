@@ -24,7 +24,15 @@ from aggregates.shop.order import order
 from aggregates.shop.user import user
 from aggregates.timer import timer
 from projections.gateway.command_data import CommandData, Invalid
-from projections.gateway.command_request import CommandReader, command_id, fingerprint, read_path_id, wait_of
+from projections.gateway.command_request import (
+    CheckedCommand,
+    CommandReader,
+    command_id,
+    fingerprint,
+    later,
+    read_path_id,
+    wait_of,
+)
 from projections.gateway.gateway import accepted_of
 from projections.http.bodies import BodyBytes
 from projections.http.problems import HttpProblem
@@ -218,6 +226,20 @@ def test_no_command_id(text: str) -> None:
     assert 400 == caught.value.status
 
 
+@pytest.mark.parametrize("text", ["checkout-3:126:0#0", "fire:timer-3:126:0", "a-b-3:1:0#12", '"order-1:1:0#1"'])
+def test_ids_of_commands_that_events_cause(text: str) -> None:
+    """Nobody sends under the id that a process is about to use: its command would be refused as another one."""
+    with pytest.raises(HttpProblem) as caught:
+        command_id(CIMultiDict({"Idempotency-Key": text}))
+    assert (400, True) == (caught.value.status, "an event causes" in str(caught.value))
+    fields = scheduled("order", "1", "PlaceOrder", "{}") | {"command_id": text.strip('"')}
+    reader = CommandReader({"order": order.commands, "timer": timer.commands}, 10_000, "gateway-replies", 4)
+    with pytest.raises(HttpProblem, match="/data/command_id"):
+        reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": fields}))
+    for good in ("order-3:126:0", "checkout-3:126:0#x", "fire:1", "7#1"):
+        assert good == command_id(CIMultiDict({"Idempotency-Key": good}))
+
+
 def test_two_command_ids() -> None:
     """Which of two is meant is not guessed."""
     with pytest.raises(HttpProblem):
@@ -282,6 +304,34 @@ def test_what_a_timer_sends(wrong: dict[str, str], pointer: str, says: str) -> N
     [fault] = caught.value.members["errors"]  # type: ignore[misc]
     assert pointer == fault.pointer
     assert says in fault.detail
+
+
+def scheduled(to: str, id: str, command: str, data: str) -> dict[str, str]:
+    """The fields of a `ScheduleTimer`."""
+    return {"due": "2026-12-24T18:00:00Z", "to": to, "id": id, "command": command, "data": data}
+
+
+def test_what_a_timer_of_a_timer_sends() -> None:
+    """A timer may schedule another one: the commands of all of them are looked at, however deep, and may be sent."""
+    accepted = {"order": order.commands, "timer": {name: timer.commands[name] for name in timer.accepts}}
+    reader = CommandReader(accepted, 1_000_000, "gateway-replies", 4)
+
+    def outermost(innermost: dict[str, str]) -> dict[str, str]:
+        inner = scheduled("timer", "mine-3", "ScheduleTimer", json.dumps(innermost))
+        return scheduled("timer", "mine-2", "ScheduleTimer", json.dumps(inner))
+
+    good = outermost(scheduled("order", "theirs", "AddLine", json.dumps(LINE)))
+    command = CheckedCommand("c-1", "timer", "mine-1", "ScheduleTimer", [], "")
+    expected = [("timer", name, "mine-" + end) for name, end in (("ScheduleTimer", "2"), ("ScheduleTimer", "3"))]
+    assert [*expected, ("order", "AddLine", "theirs")] == later(command, json.dumps(good).encode())
+    assert reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": good}))
+    for bad, says in (
+        (scheduled("timer", "mine-4", "FireTimer", "{}"), "/data: /data: /command: timer has no command 'FireTimer'"),
+        (scheduled("order", "theirs", "AddLine", "{}"), "/sku: Object missing required field"),
+    ):
+        with pytest.raises(HttpProblem) as caught:
+            reader.parse("timer", msgspec.json.encode({"type": "ScheduleTimer", "data": outermost(bad)}))
+        assert says in str(caught.value)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from yarl import URL
 from aggregates.shop.order import order
 from projections.gateway.gateway import Gateway
 from projections.http.problems import HttpProblem
+from streams.access.grants import Grants
+from streams.access.principal import Identified, Principal, asked_by
 from streams.settings import Settings
 from tests.unit.boxes import until
 
@@ -74,6 +76,41 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     for task in (first, again, *gateway._deliveries._tasks):
         task.cancel()
     await asyncio.gather(first, again, return_exceptions=True)
+
+
+async def test_what_an_id_of_somebody_else_is_of(tmp_path: Path) -> None:
+    """Whoever takes the id of a command that he may not see is told that it is used, and not for what."""
+    grants = Grants.read("""
+        [[grants]]
+        to = ["*"]
+        role = "commander"
+        contexts = ["order"]
+        keys = ["{sub}-*"]
+        """)
+    access = SimpleNamespace(grants=grants)
+    app = SimpleNamespace(access=access, contexts={}, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
+    side: Any = SimpleNamespace(app=app, broker=Kafka(), logs={}, doors=None)
+    gateway = Gateway(side, {"order": order.commands})
+    gateway._replies.commands.open("topic-1")
+    gateway._replies._active = frozenset(range(8))
+    view: Any = None
+    place = {"type": "PlaceOrder"}
+    with asked_by(Identified(Principal("oidc", "alice"))):
+        first = asyncio.create_task(gateway.post(view, request(place, "alice-1"), "order"))
+        await until(lambda: "c-1" in gateway._pending)
+        with pytest.raises(HttpProblem, match="of order alice-1") as own:
+            await gateway.post(view, request(place, "alice-2"), "order")
+    assert "used_for" in own.value.members
+    with asked_by(Identified(Principal("oidc", "mallory"))):
+        with pytest.raises(HttpProblem, match="c-1 was used for another command") as others:
+            await gateway.post(view, request(place, "mallory-1"), "order")
+        assert {"command_id": "c-1"} == others.value.members
+        with pytest.raises(HttpProblem, match="may not send") as refused:
+            await gateway.post(view, request(place, "alice-1"), "order")
+        assert 403 == refused.value.status
+    for task in (first, *gateway._deliveries._tasks):
+        task.cancel()
+    await asyncio.gather(first, return_exceptions=True)
 
 
 class Moment:

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from multidict import CIMultiDict
 
 from projections.applying import control
 from projections.applying.control import Control
@@ -50,7 +51,9 @@ class Server:
 
     async def ask(self, path: str, headers: Any = (), method: str = "GET", body: bytes = b"") -> str:
         """Who it takes us for, and for whom we ask; the status where it refuses."""
-        async with self.http.request(method, self.url + path, headers=dict(headers), data=body or None) as response:
+        async with self.http.request(
+            method, self.url + path, headers=CIMultiDict(headers), data=body or None
+        ) as response:
             if response.status == 200:
                 return await response.text()
             assert "application/problem+json" == response.content_type
@@ -94,6 +97,19 @@ async def test_bodies(server: Server) -> None:
     without = {name: value for name, value in signed.items() if name != DIGEST}
     assert "403" == await server.ask(path, without, "POST", b"good")
     assert "403" == await server.ask(path, server.signature.signed("GET", url, ASKED), "POST", b"good")
+
+
+async def test_the_id_of_a_command(server: Server) -> None:
+    """Whoever sees a command between workers cannot have it done twice, by another id, nor without its precondition."""
+    path, url = "/orders/a/commands", server.url + "/orders/a/commands"
+    command = {"Idempotency-Key": "c-1", "If-Match": '"5", "ü"', "X-Correlation-ID": "x"}
+    signed = server.signature.signed("POST", url, {**ASKED, **command}, b"{}")
+    assert "worker" == await server.ask(path, signed, "POST", b"{}")
+    for name in command:
+        without = {key: value for key, value in signed.items() if key != name}
+        for headers in (without, {**signed, name: "7"}, [*signed.items(), (name, "7")]):
+            assert "403" == await server.ask(path, headers, "POST", b"{}"), headers
+    assert "403" == await server.ask(path, {**signed, "If-None-Match": "*"}, "POST", b"{}")
 
 
 async def test_users(server: Server) -> None:

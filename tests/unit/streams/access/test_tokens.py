@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from multidict import CIMultiDict
 
 from streams.access import watched_file
 from streams.access.access import Access, check_reach
-from streams.access.principal import NotKnown
+from streams.access.principal import Identified, NotKnown, Principal
 from streams.access.tokens import Tokens, new_token
 from streams.access.watched_file import WatchedFile
 from streams.cli.http import add_line
@@ -91,6 +92,23 @@ def test_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert 3 == watched.value
 
 
+def test_a_change_that_cannot_be_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that was taken out must not go on to count since there was no descriptor when one looked."""
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.0)
+    file = tmp_path / "number"
+    file.write_text("1")
+    watched = WatchedFile("NUMBER", str(file), int)
+    file.write_text("22")
+    with monkeypatch.context() as full:
+
+        def no_descriptor(*args: object, **options: object) -> object:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        full.setattr("io.open", no_descriptor)
+        assert 1 == watched.value
+    assert 22 == watched.value
+
+
 async def test_headers(tmp_path: Path) -> None:
     """A token stands once in `Authorization`, as a bearer's; without one, nobody is known."""
     token, line = new_token("ci")
@@ -108,6 +126,26 @@ async def test_headers(tmp_path: Path) -> None:
     for bad in ((), ("",), (token,), (f"Basic {token}",), (f"Bearer {token}", f"Bearer {token}"), ("Bearer ",)):
         with pytest.raises(NotKnown):
             await asks(*bad)  # type: ignore[misc]
+
+
+async def test_a_certificate_that_ends(tmp_path: Path) -> None:
+    """It was looked at when its connection was made, and that may be long ago: who shows it is known until it ends."""
+    (tmp_path / "tokens").write_text(new_token("ci")[1])
+    (tmp_path / "grants").write_text(GRANTS)
+    access = Access.of(Settings(http_tokens_file=str(tmp_path / "tokens"), http_grants_file=str(tmp_path / "grants")))
+    assert access is not None
+
+    def shows(ends: datetime) -> object:
+        not_after = ends.strftime("%b %d %H:%M:%S %Y GMT")
+        shown = {"subject": ((("commonName", "alice"),),), "notAfter": not_after}
+        return access.identify(
+            SimpleNamespace(headers={}, transport=SimpleNamespace(get_extra_info={"peercert": shown}.get))
+        )
+
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    assert Identified(Principal("cert", "alice"), ends.timestamp()) == await shows(ends)  # type: ignore[misc]
+    with pytest.raises(NotKnown, match="expired"):
+        await shows(datetime.now(UTC) - timedelta(seconds=2))  # type: ignore[misc]
 
 
 def refused(work: Callable[[], object]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from streams.journal.grants import Database, Role, journal_grants, read_model_grants, statements
 from streams.kafka.topics import DAY, READ, WRITE, Topic
-from streams.permissions.acls import Acl, acls, command
+from streams.permissions.acls import Acl, acls, command, reaches_types
 from streams.settings import SettingsError
 
 CASSANDRA = Database("cassandra", "JOURNAL_URL", "Cassandra at db:9042", "shop_orders")
@@ -80,3 +80,21 @@ def test_no_name_of_a_user(user: str) -> None:
     """Nothing is made of what would be another line."""
     with pytest.raises(SettingsError, match=r"no name of a user"):
         list(statements(journal_grants(POSTGRES, Role.READER), user))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "namespace", "reaches"),
+    [
+        ("order", "", True),
+        ("crm-", "", True),
+        ("replies.", "", False),
+        ("shop.", "shop.", True),
+        ("sho", "shop.", True),
+        ("shop.order-", "shop.", True),
+        ("shop.replies.", "shop.", False),
+        ("crm.", "shop.", False),
+    ],
+)
+def test_prefixes_of_replies(prefix: str, namespace: str, reaches: bool) -> None:
+    """A right to write to all topics that begin so must not be one to write somebody's events."""
+    assert reaches == reaches_types(prefix, namespace)

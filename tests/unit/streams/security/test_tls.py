@@ -126,6 +126,25 @@ async def test_in_the_middle_of_a_renewal(folder: Folder, caplog: pytest.LogCapt
         assert 2 == len(set(seen))
 
 
+async def test_a_renewal_while_a_process_starts(folder: Folder) -> None:
+    """What is renewed just when it has been read is read again, not held for what was read."""
+    old, new, mine = trustme.CA(), trustme.CA(), trustme.CA()
+    folder.trust(old)
+    folder.have(mine.issue_cert("me"))
+
+    class RenewedMeanwhile(TlsFiles):
+        def context(self) -> ssl.SSLContext:
+            made = super().context()
+            folder.trust(new)
+            return made
+
+    files = folder.files
+    context = RenewedContext(RenewedMeanwhile("KAFKA", files.ca, files.cert, files.key))
+    async with server(new, mine) as (port, seen):
+        await connect(port, context)
+        assert seen
+
+
 def test_an_encrypted_key(folder: Folder) -> None:
     """It is opened by its password; without one, or by another, the setting is named, and nothing is asked at the
     terminal."""

@@ -115,6 +115,23 @@ async def test_a_server_that_refuses(server: Server, answer: Any, said: str) -> 
     assert CANARY not in str(error.value)
 
 
+async def test_an_answer_that_comes_in_pieces(server: Server) -> None:
+    """All of it is read: half of an answer is not one without a token, which would end the start of a worker."""
+
+    class Slow(web.StreamResponse):
+        async def write_eof(self, data: bytes = b"") -> None:
+            for piece in (b'{"access_token": "in ', b'pieces"', b"}"):
+                await self.write(piece)
+                await asyncio.sleep(0.02)
+            await super().write_eof(data)
+
+    server.answers = [Slow()]  # type: ignore[list-item]
+    assert "in pieces" == await server.credentials().token()
+    server.answers = [web.Response(body=b'"' + b"x" * tokens.MOST_BYTES)]
+    with pytest.raises(TokenRefused, match="more than"):
+        await server.credentials().token()
+
+
 async def test_two_event_loops(server: Server) -> None:
     """Faust's consumer has its own, in a thread of its own."""
     source = server.credentials()
