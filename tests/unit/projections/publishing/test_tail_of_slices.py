@@ -418,6 +418,25 @@ async def test_no_partition_takes_anything(monkeypatch: pytest.MonkeyPatch) -> N
     assert [1, 400, 400] == [len(topic.places(slice)) for slice in range(SLICES)]
 
 
+async def test_no_partition_takes_anything_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none whose topic could be looked at meanwhile: the tail waits, and does not begin again over it."""
+    monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
+    monkeypatch.setattr(tailer, "LOOK_AT_TOPIC_SECONDS", 0.0)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+    journal, topic = await journal_with([0, 1, 2]), Jammed()
+    topic.jammed = set(range(SLICES))
+    tail = tail_of(journal, topic, slices=SLICES)
+    running = asyncio.create_task(tail.run())
+    await asyncio.sleep(0.2)
+    assert not running.done()
+    topic.jammed = set()
+    topic.freed.set()
+    await until(lambda: tail.published == 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [1] * SLICES == [len(topic.places(slice)) for slice in range(SLICES)]
+
+
 async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
     """Where it goes on cannot be seen: the others do, and it does when it has a leader. What was said of the log before
     stays true."""
