@@ -226,6 +226,7 @@ class SliceTails:
         """Leave nobody behind any more: where each slice is, its partition says."""
         coming, self._coming = self._coming, []
         await end_all(coming)
+        self.stand(self.published)
         for number in self._behind:
             self._publication.supervisor.well(_name(self.slices[number]))
         self._behind.clear()

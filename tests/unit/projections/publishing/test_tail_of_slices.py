@@ -456,7 +456,7 @@ async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
 
 
 async def test_what_is_raised_over_a_slice_that_was_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends the tail, which begins again: nobody else would miss it."""
+    """It ends the tail, which begins again: nobody else would miss it. Until it has, it says no more than is out."""
     monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
     journal, topic = await journal_with([0, 1], [0, 1]), Jammed()
     topic.jammed, topic.bug = {1}, ZeroDivisionError()
@@ -466,6 +466,7 @@ async def test_what_is_raised_over_a_slice_that_was_left_behind(monkeypatch: pyt
     topic.freed.set()
     with pytest.raises(ZeroDivisionError):
         await running
+    assert (0, 0) == (tail.published, tail.published_of(1))
 
 
 async def test_a_tail_that_ends_while_a_partition_takes_nothing() -> None:
