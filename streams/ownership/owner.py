@@ -240,6 +240,8 @@ class Owner:
             finally:
                 await cancel(self._deriving)
             self._deriving = None  # and not before: a caller that is cancelled here leaves the rest to the next one
+        if self.head is None or not self.head.is_seal:  # else who goes on from the log may go on with it
+            self.handler.cache.close()
 
     def _end(self, why: str, level: int = logging.WARNING) -> None:
         self._ended = True

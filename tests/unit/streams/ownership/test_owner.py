@@ -192,6 +192,19 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+async def test_what_it_has_in_memory_ends_with_it(bench: Bench) -> None:
+    """And the others have its part again at once: the collector, which looks at little and seldom, may find it hours
+    later, and a log that cannot be taken over has another owner every few seconds."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
+    await until(lambda: len(sent.replied) == 1)
+    cache = owner.handler.cache
+    other = Cache(cache._budget)
+    assert (1, 500_000) == (len(cache), other.limit)
+    await owner.close()
+    assert (0, 0, 1_000_000) == (len(cache), cache.weight, other.limit)
+
+
 async def test_commit_then_reply(bench: Bench) -> None:
     """A reply is sent when the commit that covers its command stands in the journal, and names it."""
     owner, journal, sent = await bench.owner()
