@@ -85,7 +85,7 @@ class Owner:
         self.why_lost = ""
         self.queue = CommandQueue(handler.limits)
         self.intakes = {slice: PartitionIntake(self.log, slice, commands, self.queue) for slice in span.slices}
-        self.held = HeldSlices(waiting, self._go_on)
+        self.held = HeldSlices(waiting)
         self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
         self._parents = parents
         self._hinted: Commit | None = None
@@ -271,7 +271,7 @@ class Owner:
         assert self._source is not None
         self.intakes[slice].hold(command.offset)
         self._source.hold(slice)
-        self.held.hold(slice, command.reason, lambda: self.handler.look(command.aggregate_id))
+        self.held.hold(slice, command.reason, lambda: self.handler.look(command.aggregate_id), self._go_on)
 
     def _go_on(self, slice: int) -> None:
         """Take the commands of a slice again, from the one for which it was held."""
