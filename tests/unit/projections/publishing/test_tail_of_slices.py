@@ -455,6 +455,19 @@ async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
     assert all(in_chain(topic, slice) for slice in range(SLICES))
 
 
+async def test_a_slice_that_stands_still_is_no_trouble_of_a_worker_that_has_it_no_more() -> None:
+    """Its partition had no leader when the tail began, and has what the log has not; then another worker tails it."""
+    journal, topic, supervisor = await journal_with([0, 1]), Topic(), Supervisor()
+    position = b"order-1:7:0"
+    topic.partitions[1].append((b"1", DATA, [("ce_position", position), ("ce_id", position)]))
+    topic.without_leader = {1}
+    async with tailing(journal, topic, supervisor, SLICES) as tail:
+        await until(lambda: tail.published_of(0) == 1)
+        topic.without_leader = set()
+        await until(lambda: "tail order-1" in supervisor.troubles)
+    assert {} == supervisor.troubles
+
+
 async def test_what_is_raised_over_a_slice_that_was_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends the tail, which begins again: nobody else would miss it. Until it has, it says no more than is out."""
     monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
