@@ -67,16 +67,18 @@ class LeftBehind:
     async def begin(self) -> None:
         """Find out how far the slice is, which could not be seen when its tail began."""
         span, slice = self._span, self._slice.slice
-        while True:
-            point = await until_it_answers(
-                lambda: find_resume_point(self._publication, span, [slice]),
-                f"{self._slice.stream}: finding the last published events",
-                ERRORS,
-            )
-            if not point.reason:
-                break
-            await stand_still(self._publication, self._slice.stream, point.reason)
-        self._publication.supervisor.well(f"tail {self._slice.stream}")
+        try:
+            while True:
+                point = await until_it_answers(
+                    lambda: find_resume_point(self._publication, span, [slice]),
+                    f"{self._slice.stream}: finding the last published events",
+                    ERRORS,
+                )
+                if not point.reason:
+                    break
+                await stand_still(self._publication, self._slice.stream, point.reason)
+        finally:
+            self._publication.supervisor.well(f"tail {self._slice.stream}")
         self._slice.resume(point.slices[slice])
         self.nr = point.nr
 
@@ -226,6 +228,7 @@ class SliceTails:
         """Leave nobody behind any more: where each slice is, its partition says."""
         coming, self._coming = self._coming, []
         await end_all(coming)
+        self.stand(self.published)
         for number in self._behind:
             self._publication.supervisor.well(_name(self.slices[number]))
         self._behind.clear()

@@ -197,12 +197,13 @@ class Tail:
         Mostly the tables bring it from the log; but where a late record of a former tail stands on a new topic,
         nothing there says that anything is missing behind it.
         """
-        if (now := time.monotonic()) - self._looked_at_topic < LOOK_AT_TOPIC_SECONDS:
+        keeping_up = self._tails.keeping_up
+        if (now := time.monotonic()) - self._looked_at_topic < LOOK_AT_TOPIC_SECONDS or not keeping_up:
             return
         self._looked_at_topic = now
         broker, topic = self._publication.broker, self._publication.topic
         with contextlib.suppress(KafkaError, TimeoutError, Unavailable):
-            looked_at = await with_leader(self._publication, self._tails.keeping_up)
+            looked_at = await with_leader(self._publication, keeping_up)
             ends = await broker.end_offsets(topic, looked_at)
             short = [slice for slice in self.slices if slice.slice in ends and ends[slice.slice] < slice.end]
             for slice in short:

@@ -146,7 +146,7 @@ def _split(layout: Layout, number: int, parts: int, workers: Mapping[int, str]) 
 def _merge(layout: Layout, numbers: Sequence[int]) -> Change:
     after = layout.merge(numbers, next((log.seat for log in layout.logs if log.number == numbers[0]), 0))
     slices = in_short(after.planned[-1].slices)
-    return f"merge logs {', '.join(map(str, sorted(numbers)))}: slices {slices}", after
+    return f"merge logs {', '.join(map(str, after.planned[-1].parents))}: slices {slices}", after
 
 
 def _spread(layout: Layout, wanted: int, workers: Mapping[int, str]) -> list[Change]:

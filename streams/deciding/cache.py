@@ -193,7 +193,7 @@ class Budget:
 
     def __init__(self, bytes: int) -> None:
         self._bytes = bytes
-        # A cache goes with its owner.
+        # One that is not closed goes with its owner, when that is collected.
         self._caches: WeakSet[Cache] = WeakSet()
 
     @property
@@ -206,6 +206,10 @@ class Budget:
         self._caches.add(cache)
         for other in list(self._caches):
             other.shrink()
+
+    def leave(self, cache: Cache) -> None:
+        """One less."""
+        self._caches.discard(cache)
 
 
 class Cache:
@@ -236,6 +240,13 @@ class Cache:
         self._before = list(others)
         for other in self._before:
             other._before.clear()
+
+    def close(self) -> None:
+        """Keep nothing any more: its part is the others'."""
+        self._budget.leave(self)
+        self._aggregates.clear()
+        self._before.clear()
+        self.weight = 0
 
     def take(self, aggregate_id: str) -> Aggregate | None:
         """Take an aggregate out, for as long as a group works on it."""

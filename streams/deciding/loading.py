@@ -9,8 +9,8 @@ from typing import Any
 from aggregates.decider import Decider
 from schemas.codec import Codec
 from streams.deciding.cache import Aggregate
-from streams.deciding.quarantine import is_note
-from streams.journal.event_decoding import decode_event
+from streams.deciding.quarantine import NOTES, is_note
+from streams.journal.event_decoding import NotReadableYet, decode_event
 from streams.journal.port import Aggregates, RecordedEvent
 from streams.journal.snapshots import form_of
 
@@ -26,7 +26,8 @@ async def load_aggregate(
 ) -> Aggregate:
     """An aggregate as the derived tables have it: the snapshot, if this code can use it, and the events after it.
 
-    Raises `Unavailable`, `NotReadableYet` when there is an event that this code does not know, and `EvolveFailed`.
+    Raises `Unavailable`, `NotReadableYet` when there is an event or a note that this code does not know, and
+    `EvolveFailed`.
     """
     aggregate = Aggregate(decider.initial)
     snapshot = await journal.snapshot(decider.type, aggregate_id)
@@ -53,5 +54,9 @@ async def load_aggregate(
         if effect:
             aggregate.remember(effect, nr, window)
         for note in notes:
+            if note.type not in NOTES:
+                raise NotReadableYet(
+                    f"a note {note.type} that this version cannot read: deploy the version that knows it"
+                )
             aggregate.note(note, nr)
     return aggregate

@@ -122,10 +122,11 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def merge(self, numbers: Collection[int], seat: int) -> Layout:
         """Plan one log in the place of several. Raises `LayoutError`."""
-        if len(set(numbers)) < 2:
+        parents = sorted({*numbers})
+        if len(parents) < 2:
             raise LayoutError("to merge takes two logs or more")
-        slices = [slice for number in numbers for slice in self._open(number).slices]
-        return self._next([*self.logs, *self._plan(sorted(numbers), [(seat, slices)])])
+        slices = [slice for number in parents for slice in self._open(number).slices]
+        return self._next([*self.logs, *self._plan(parents, [(seat, slices)])])
 
     def seal(self, number: int, nr: int) -> Layout:
         """Note that commit `nr` is the last one of a log, and open the planned ones that waited for no other. The same

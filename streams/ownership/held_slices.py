@@ -36,11 +36,10 @@ class CommandSource(Protocol):
 
 
 class HeldSlices:
-    """The held slices of one owner. `go_on` is called with a slice when its attempt succeeds."""
+    """The held slices of one owner."""
 
-    def __init__(self, waiting: WaitingLog, go_on: Callable[[int], None]) -> None:
+    def __init__(self, waiting: WaitingLog) -> None:
         self._waiting = waiting
-        self._go_on = go_on
         self._held: dict[int, tuple[WaitingLog, asyncio.Task[None]]] = {}
 
     @property
@@ -53,14 +52,16 @@ class HeldSlices:
         """Why they are, by slice."""
         return {slice: waiting.reason for slice, (waiting, _) in sorted(self._held.items())}
 
-    def hold(self, slice: int, why: Exception, attempt: Attempt) -> None:
-        """Hold a slice until `attempt` succeeds, which is made every 2 s."""
+    def hold(self, slice: int, why: Exception, attempt: Attempt, go_on: Callable[[int], None]) -> None:
+        """Hold a slice until `attempt` succeeds, which is made every 2 s; then `go_on` is called with it."""
         waiting = self._waiting.of_slice(slice)
         waiting.begin(why)
-        task = asyncio.create_task(self._until_over(slice, waiting, attempt), name=f"holding {waiting.name}")
+        task = asyncio.create_task(self._until_over(slice, waiting, attempt, go_on), name=f"holding {waiting.name}")
         self._held[slice] = waiting, task
 
-    async def _until_over(self, slice: int, waiting: WaitingLog, attempt: Attempt) -> None:
+    async def _until_over(
+        self, slice: int, waiting: WaitingLog, attempt: Attempt, go_on: Callable[[int], None]
+    ) -> None:
         while True:
             await asyncio.sleep(AGAIN_SECONDS)
             try:
@@ -74,7 +75,7 @@ class HeldSlices:
         log.warning("%s waits no more", waiting.name)
         waiting.end()
         del self._held[slice]
-        self._go_on(slice)
+        go_on(slice)
 
     def end(self) -> None:
         """Hold nothing any more: the owner reads no commands from here on."""

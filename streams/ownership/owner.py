@@ -85,7 +85,7 @@ class Owner:
         self.why_lost = ""
         self.queue = CommandQueue(handler.limits)
         self.intakes = {slice: PartitionIntake(self.log, slice, commands, self.queue) for slice in span.slices}
-        self.held = HeldSlices(waiting, self._go_on)
+        self.held = HeldSlices(waiting)
         self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
         self._parents = parents
         self._hinted: Commit | None = None
@@ -240,6 +240,8 @@ class Owner:
             finally:
                 await cancel(self._deriving)
             self._deriving = None  # and not before: a caller that is cancelled here leaves the rest to the next one
+        if self.head is None or not self.head.is_seal:  # else who goes on from the log may go on with it
+            self.handler.cache.close()
 
     def _end(self, why: str, level: int = logging.WARNING) -> None:
         self._ended = True
@@ -269,7 +271,7 @@ class Owner:
         assert self._source is not None
         self.intakes[slice].hold(command.offset)
         self._source.hold(slice)
-        self.held.hold(slice, command.reason, lambda: self.handler.look(command.aggregate_id))
+        self.held.hold(slice, command.reason, lambda: self.handler.look(command.aggregate_id), self._go_on)
 
     def _go_on(self, slice: int) -> None:
         """Take the commands of a slice again, from the one for which it was held."""

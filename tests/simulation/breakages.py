@@ -395,6 +395,9 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(Layout.seal, "after=max(", "after=min("),
         Edit(seals_before, " or seal.nr > span.begins_after:", ":"),
     ),
+    "a log has the slices twice of one that was named twice": (
+        Edit(Layout.merge, "sorted({*numbers})", "sorted(numbers)"),
+    ),
     "a log is published before those that it goes on from": (Edit(Tail.run, "await self._parents_are_out()", "pass"),),
     "a tail ends when its log is sealed, published or not": (
         Edit(

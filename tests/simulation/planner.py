@@ -60,7 +60,8 @@ def planned(layout: Layout, random: Random) -> Layout | None:
     wide = [log for log in logs if len(log.slices) > 1 and len(_free(layout, [log])) > 1]
     if len(logs) > 1 and (not wide or random.random() < 0.5):
         parents = random.sample(logs, random.randint(2, min(3, len(logs))))
-        return layout.merge([log.number for log in parents], random.choice(_free(layout, parents)))
+        numbers = [log.number for log in (*parents, parents[0])]  # whoever types them may name one twice
+        return layout.merge(numbers, random.choice(_free(layout, parents)))
     if not wide:
         return None
     parent = random.choice(wide)

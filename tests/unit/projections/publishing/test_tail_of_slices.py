@@ -418,6 +418,25 @@ async def test_no_partition_takes_anything(monkeypatch: pytest.MonkeyPatch) -> N
     assert [1, 400, 400] == [len(topic.places(slice)) for slice in range(SLICES)]
 
 
+async def test_no_partition_takes_anything_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none whose topic could be looked at meanwhile: the tail waits, and does not begin again over it."""
+    monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
+    monkeypatch.setattr(tailer, "LOOK_AT_TOPIC_SECONDS", 0.0)
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+    journal, topic = await journal_with([0, 1, 2]), Jammed()
+    topic.jammed = set(range(SLICES))
+    tail = tail_of(journal, topic, slices=SLICES)
+    running = asyncio.create_task(tail.run())
+    await asyncio.sleep(0.2)
+    assert not running.done()
+    topic.jammed = set()
+    topic.freed.set()
+    await until(lambda: tail.published == 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [1] * SLICES == [len(topic.places(slice)) for slice in range(SLICES)]
+
+
 async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
     """Where it goes on cannot be seen: the others do, and it does when it has a leader. What was said of the log before
     stays true."""
@@ -436,8 +455,21 @@ async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
     assert all(in_chain(topic, slice) for slice in range(SLICES))
 
 
+async def test_a_slice_that_stands_still_is_no_trouble_of_a_worker_that_has_it_no_more() -> None:
+    """Its partition had no leader when the tail began, and has what the log has not; then another worker tails it."""
+    journal, topic, supervisor = await journal_with([0, 1]), Topic(), Supervisor()
+    position = b"order-1:7:0"
+    topic.partitions[1].append((b"1", DATA, [("ce_position", position), ("ce_id", position)]))
+    topic.without_leader = {1}
+    async with tailing(journal, topic, supervisor, SLICES) as tail:
+        await until(lambda: tail.published_of(0) == 1)
+        topic.without_leader = set()
+        await until(lambda: "tail order-1" in supervisor.troubles)
+    assert {} == supervisor.troubles
+
+
 async def test_what_is_raised_over_a_slice_that_was_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends the tail, which begins again: nobody else would miss it."""
+    """It ends the tail, which begins again: nobody else would miss it. Until it has, it says no more than is out."""
     monkeypatch.setattr(slice_tails, "TAKEN_SECONDS", 0.02)
     journal, topic = await journal_with([0, 1], [0, 1]), Jammed()
     topic.jammed, topic.bug = {1}, ZeroDivisionError()
@@ -447,6 +479,7 @@ async def test_what_is_raised_over_a_slice_that_was_left_behind(monkeypatch: pyt
     topic.freed.set()
     with pytest.raises(ZeroDivisionError):
         await running
+    assert (0, 0) == (tail.published, tail.published_of(1))
 
 
 async def test_a_tail_that_ends_while_a_partition_takes_nothing() -> None:

@@ -13,8 +13,9 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import EPOCH, AggregateRef, Envelope, Message, Reply, command_headers
+from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Commit, SliceHead
+from streams.journal.port import Commit, RecordedEvent, SliceHead
 from streams.limits import Limits
 from tests.unit.streams.ownership.test_owner import COMMANDS, EVENTS, LINE, OPEN, order
 
@@ -87,3 +88,16 @@ def test_where_a_reply_goes() -> None:
         envelope = Envelope("id", "AddLine", "1", b"", "application/json", *place, correlation_id, "", "r", reply_key)
         group.add(envelope, reply, [])
     assert ["k", "c", "id"] == [key for _, key, _ in group.replies]
+
+
+async def test_a_note_of_a_newer_version() -> None:
+    """It is as an event that this code does not know: its slice is held, and the owner of the log goes on."""
+    its = handler(Limits())
+    note = RecordedEvent("1", 0, "#tomorrow", b"", "c0")
+    journal = MemoryJournal()
+    await journal.derive([replace(HEAD, events=(note,))])
+    its._journal = journal
+    group = await its.decide_group(messages(), HEAD)
+    assert [(10, "1")] == [(held.offset, held.aggregate_id) for held in group.held.values()]
+    with pytest.raises(NotReadableYet, match="#tomorrow"):
+        await its.look("1")

@@ -88,6 +88,12 @@ def test_a_merge() -> None:
     assert [(2, 40, (0, 1, 2, 3))] == [(log.number, log.after, log.slices) for log in done.open]
 
 
+def test_a_merge_that_names_a_log_twice() -> None:
+    """It is one all the same: with its slices twice, a later split would give a slice to two logs."""
+    planned = first_layout(4, 2).merge([1, 0, 1], 1)
+    assert [((0, 1, 2, 3), (0, 1))] == [(log.slices, log.parents) for log in planned.planned]
+
+
 def test_a_split_that_is_taken_back() -> None:
     """The log goes on as if nothing had been. If its owner has sealed it, and that is noted later, it goes on under
     another number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -190,6 +191,31 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def test_what_it_has_in_memory_ends_with_it(bench: Bench) -> None:
+    """And the others have its part again at once: the collector, which looks at little and seldom, may find it hours
+    later, and a log that cannot be taken over has another owner every few seconds."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
+    await until(lambda: len(sent.replied) == 1)
+    cache = owner.handler.cache
+    other = Cache(cache._budget)
+    assert (1, 500_000) == (len(cache), other.limit)
+    await owner.close()
+    assert (0, 0, 1_000_000) == (len(cache), cache.weight, other.limit)
+
+
+async def test_one_that_nobody_has_is_gone(bench: Bench) -> None:
+    """Without the collector: so are the caches that it knew of logs before its own."""
+    owner, _, sent = await bench.owner()
+    await owner.deliver(0, [bench.command("OpenOrder", OPEN)])
+    await until(lambda: len(sent.replied) == 1)
+    await owner.close()
+    gone = weakref.ref(owner)
+    bench.owners.clear()
+    del owner
+    assert gone() is None
 
 
 async def test_commit_then_reply(bench: Bench) -> None:
