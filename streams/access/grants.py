@@ -72,7 +72,10 @@ class Grants:
     @classmethod
     def read(cls, text: str) -> Grants:
         """Those of a file. Raises `ValueError`."""
-        return cls(msgspec.toml.decode(text, type=_File).grants)
+        try:
+            return cls(msgspec.toml.decode(text, type=_File).grants)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
 
     def allow(self, principal: Principal, need: Need) -> bool:
         """Whether somebody has the right that a route needs. Of a commander the command is to be looked at, too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +30,7 @@ from streams.journal.event_decoding import NotReadableYet
 from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import RecordedEvent, SliceHead, Unavailable
+from streams.kafka.topic_metadata import TopicMetadata
 from streams.processes.event_meaning import EventMeaning
 from tests.fuzz.hostile import Record, field_names, json_bytes, keyed, moments, mutated, raw, records, scalars, values
 from tests.fuzz.reader import Reader
@@ -143,6 +144,9 @@ class _LastRecord:
 
     def __init__(self, record: Record) -> None:
         self._record = record
+
+    async def describe(self, topics: Sequence[str]) -> dict[str, TopicMetadata]:
+        return {topic: TopicMetadata("id", 1) for topic in topics}
 
     async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Record | None:
         return self._record if wanted(self._record) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from streams.journal.port import LAST_SEQUENCE, StoredEvent
+from streams.journal.port import LAST_SEQUENCE, StoredEvent, log_name
 from streams.slices import slice_of
 from tests.newer_code import of_tomorrow
+from tests.simulation.account import TYPE
 from tests.simulation.store import JournalLine
 from tests.simulation.topics import COMMANDS_TOPIC, EVENTS_TOPIC
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 STUCK_SECONDS = 3.0, 8.0
+AGAIN_SECONDS = 0.5
 UNREADABLE = "unreadable"
 KINDS = UNREADABLE, COMMANDS_TOPIC, EVENTS_TOPIC
 
@@ -61,12 +63,22 @@ class StuckSlice:
         return bool(self.slices) and self._kind == EVENTS_TOPIC
 
     def _begin(self, slice: int) -> None:
+        if self._kind == EVENTS_TOPIC and not self._has_begun(slice):
+            # The first log of a new journal waits for all partitions of its events: see `docs/guarantees.md`.
+            if self._is_patient:
+                self._world.loop.outside(AGAIN_SECONDS, self._begin, slice)
+            return
         self._world.note("stuck", self._kind, slice, *sorted(self._old))
         self.slices = frozenset({slice})
         if self._kind == UNREADABLE:
             self._world.faults.redeploy(self._old)
         else:
             self._world.kafka.without_leader.add((self._kind, slice))
+
+    def _has_begun(self, slice: int) -> bool:
+        """Whether the log of a slice has a commit."""
+        layout = self._world.store.layouts.get(TYPE)
+        return layout is not None and bool(self._world.store.log[log_name(TYPE, layout.of(slice).number)])
 
     def heal(self) -> None:
         """It goes on, unless it is to wait for the others."""

@@ -103,3 +103,9 @@ def test_what_cannot_be_meant(text: str) -> None:
     """A file with a mistake is none: a right by mistake, or one that is missing, would not be noticed."""
     with pytest.raises(ValueError, match=r"\S"):
         Grants.read(text)
+
+
+def test_a_file_that_is_nested_without_end() -> None:
+    """It is refused like any other that is no file of grants."""
+    with pytest.raises(ValueError, match="nested too deeply"):
+        Grants.read("grants = " + "[" * 100_000)
