@@ -153,24 +153,31 @@ class CassandraJournal:
             self._remember_bucket(log, bucket)
 
     async def head(self, log: str, after: int = 0) -> Commit | None:
-        # Where to start is a guess that may lie behind, never ahead. From there the SERIAL reads tell the truth.
-        start = bucket = await self._known_bucket(log, (after + 1) // COMMITS_PER_BUCKET)
+        # Where to start is a guess that may lie behind. From there the SERIAL reads tell the truth.
+        first = (after + 1) // COMMITS_PER_BUCKET
+        pointer = await self._session.run("bucket", log)
+        start = int(pointer[0][0]) if pointer else await self._last_bucket(log, first)
+        newest = await self._newest(log, start)
+        if newest is None and start != first:  # it lies ahead: the tables were restored from different moments
+            start = await self._last_bucket(log, first)
+            newest = await self._newest(log, start)
+        if newest is not None and newest.nr // COMMITS_PER_BUCKET > start:
+            self._remember_bucket(log, newest.nr // COMMITS_PER_BUCKET)
+        return newest
+
+    async def _newest(self, log: str, bucket: int) -> Commit | None:
+        """The newest commit, looked for from a bucket on; None where that one is empty."""
         newest: Commit | None = None
         while rows := await self._session.run("newest", log, bucket):
             newest = commit_of(log, rows[0])
             if (newest.nr + 1) // COMMITS_PER_BUCKET == bucket:
                 break
             bucket += 1
-        if newest is not None and newest.nr // COMMITS_PER_BUCKET > start:
-            self._remember_bucket(log, newest.nr // COMMITS_PER_BUCKET)
         return newest
 
-    async def _known_bucket(self, log: str, first: int) -> int:
-        """A bucket that holds commits, the last one in general; the `first` one when none does."""
-        rows = await self._session.run("bucket", log)
-        if rows:
-            return int(rows[0][0])
-        # No pointer: leap to an empty bucket, then halve. Buckets are filled one after another and never emptied.
+    async def _last_bucket(self, log: str, first: int) -> int:
+        """The last bucket that holds commits; the `first` one when none does."""
+        # Leap to an empty bucket, then halve. Buckets are filled one after another and never emptied.
         full, step = first, 1
         while await self._session.run("any", log, full + step):
             full, step = full + step, step * 2
