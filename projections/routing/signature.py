@@ -75,10 +75,13 @@ class HopSignature:
             return False
         if method == "POST" and DIGEST not in headers:
             return False
-        return any(
-            hmac.compare_digest(_sign(secret, method, path, headers, at).encode(), signature.encode())
-            for secret in self._secrets()
-        )
+        try:
+            return any(
+                hmac.compare_digest(_sign(secret, method, path, headers, at).encode(), signature.encode())
+                for secret in self._secrets()
+            )
+        except UnicodeEncodeError:  # half a character, which nobody can have sent
+            return False
 
     @property
     def middleware(self) -> Any:

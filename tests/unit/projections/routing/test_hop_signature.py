@@ -258,3 +258,10 @@ async def test_what_is_no_secret() -> None:
             await topic.publish("", 0, [(b"secret/hops", value, [])])
         await control.wait_for(4)
         assert 1 == len(control.secrets)
+
+
+@pytest.mark.parametrize(("path", "headers"), [("/\ud800", {}), ("/", {"Idempotency-Key": "\ud800"})])
+def test_half_characters(path: str, headers: dict[str, str]) -> None:
+    """They are no bytes that somebody has sent, so nobody has signed them."""
+    asked = {**ASKED, DIGEST: "x", SIGNATURE: f"{int(time.time())}:x", **headers}
+    assert not HopSignature(lambda: [b"secret"]).holds("POST", path, asked)
