@@ -35,6 +35,9 @@ IDLE_WAIT_MS = 1_000
 """How long the broker keeps a request that finds nothing when nothing has come, and nobody has asked for anything else,
 for `CALM_SECONDS`: a partition that is read from somewhere else is not in the request that is on its way."""
 CALM_SECONDS = 5.0
+REQUEST_MS = 10_000
+"""A request whose connection ends in the middle, as with a token that ends, is made again after so long: aiokafka's own
+40 s are as long as tables would answer nothing."""
 AT_SECONDS = 2.0
 """So long it may take to have one record."""
 ERRORS = (KafkaError, TimeoutError)
@@ -111,6 +114,7 @@ class KafkaTopicReader:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=FETCH_WAIT_MS,
+                request_timeout_ms=REQUEST_MS,
                 isolation_level="read_committed",
             )
             try:
