@@ -10,6 +10,22 @@ from pathlib import Path
 
 from servers.where import ServersError, Where
 
+ONE_NODE = """\
+# A topic made by a typing error would hide it, and would have the wrong number of partitions.
+auto.create.topics.enable=false
+num.partitions=8
+# One node: nothing to replicate to.
+default.replication.factor=1
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+# Do not wait for more members before the first assignment.
+group.initial.rebalance.delay.ms=0
+"""
+"""Of a broker that is alone."""
+
 PROPERTIES = """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
 process.roles=broker,controller
@@ -20,22 +36,10 @@ advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
-# A topic made by a typing error would hide it, and would have the wrong number of partitions.
-auto.create.topics.enable=false
-num.partitions=8
-# One node: nothing to replicate to.
-default.replication.factor=1
-offsets.topic.replication.factor=1
 offsets.topic.num.partitions=8
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-# Do not wait for more members before the first assignment.
-group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=33554432
-"""
+""" + ONE_NODE
 
 
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:

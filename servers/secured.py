@@ -41,17 +41,8 @@ listener.security.protocol.map=LOGIN:SASL_SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=MUTUAL
 log.dirs={folder}/data
-auto.create.topics.enable=false
-num.partitions=8
-default.replication.factor=1
-offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=2
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/{server}.pem
@@ -77,7 +68,7 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
 # The listener of the controller is in the clear, on this machine alone: who comes that way has no name.
 super.users=User:{admin};User:{server};User:ANONYMOUS
-"""
+""" + kafka.ONE_NODE
 
 
 @dataclass(frozen=True)
