@@ -26,9 +26,7 @@ async def revoke(clients: ClientFactory, user: str, operation: str, *resources: 
 
 
 async def _each(clients: ClientFactory, request: type, user: str, operation: str, resources: tuple[str, ...]) -> None:
-    admin = clients.admin()
-    await admin.start()
-    try:
+    async with clients.administering() as admin:
         for resource in resources:
             kind, _, name = resource.partition(":")
             pattern = _PREFIXED if name.endswith("*") else _LITERAL
@@ -39,5 +37,3 @@ async def _each(clients: ClientFactory, request: type, user: str, operation: str
             for answer in answers:
                 if answer["error_code"]:
                     raise for_code(answer["error_code"])(resource)
-    finally:
-        await admin.close()

@@ -77,6 +77,16 @@ class ClientFactory:
     def admin(self) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(bootstrap_servers=self.servers, **self._how)
 
+    @contextlib.asynccontextmanager
+    async def administering(self) -> AsyncIterator[Any]:
+        """An administrator, connected for the length of a block. Raises `KafkaError`, `OSError`."""
+        admin = self.admin()
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+
     async def check(self) -> None:
         """Connect to a broker by the name that was given, and to one by the name that it gives.
 

@@ -162,32 +162,29 @@ async def ensure_topics(
     this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
     wanted = _by_name(topic for topic in topics if make or topic.needs)
-    admin = clients.admin()
     present: dict[str, TopicMetadata] = {}
     missing: list[Topic] = []
     try:
-        await admin.start()
-        client = admin._client
-        present = await _present(client, wanted)
-        missing = [topic for name, topic in wanted.items() if name not in present]
-        if missing and not make:
-            names = ", ".join(sorted(topic.name for topic in missing))
-            raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
-        if missing:
-            replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
-            await _create(admin, missing, replication)
-            async with asyncio.timeout(METADATA_TIMEOUT):
-                while not _are_led(missing, present):
-                    await asyncio.sleep(0.05)
-                    present = await _present(client, wanted)
-        await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
+        async with clients.administering() as admin:
+            client = admin._client
+            present = await _present(client, wanted)
+            missing = [topic for name, topic in wanted.items() if name not in present]
+            if missing and not make:
+                names = ", ".join(sorted(topic.name for topic in missing))
+                raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
+            if missing:
+                replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
+                await _create(admin, missing, replication)
+                async with asyncio.timeout(METADATA_TIMEOUT):
+                    while not _are_led(missing, present):
+                        await asyncio.sleep(0.05)
+                        present = await _present(client, wanted)
+            await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
     except TimeoutError:
         names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
         raise TopicError(
             f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
         ) from None
-    finally:
-        await admin.close()
     return present
 
 
@@ -219,13 +216,9 @@ async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tup
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
     wanted = _by_name(topics)
-    admin = clients.admin()
-    try:
-        await admin.start()
+    async with clients.administering() as admin:
         present = await _present(admin._client, wanted)
         return await cluster_id(admin._client), [name for name in wanted if name not in present]
-    finally:
-        await admin.close()
 
 
 async def _present(client: Any, wanted: dict[str, Topic]) -> dict[str, TopicMetadata]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -57,7 +56,7 @@ class KafkaGroup:
     async def check(self) -> None:
         """Raise `SettingsError` where this process may not be a member, and `KafkaError`, `OSError`."""
         try:
-            async with self._admin() as admin:
+            async with self._clients.administering() as admin:
                 find = partial(admin.find_coordinator, self._name)  # which a new cluster is about to have
                 coordinator = await retried(find, NEW_CLUSTER_PAUSES, GroupCoordinatorNotAvailableError)
                 # Of nobody: who may be a member hears that he is none, and nothing comes of it.
@@ -73,7 +72,7 @@ class KafkaGroup:
             )
 
     async def members(self) -> Sequence[Member]:
-        async with self._admin() as admin:
+        async with self._clients.administering() as admin:
             while True:
                 state, found = await self._describe(admin)
                 if state == _STABLE:
@@ -83,11 +82,11 @@ class KafkaGroup:
     async def members_now(self) -> Sequence[Member]:
         """Its members as they are, also in the middle of a rebalance, or of a group that nobody has joined. Raises
         `KafkaError`, `OSError`."""
-        async with self._admin() as admin:
+        async with self._clients.administering() as admin:
             return (await self._describe(admin))[1]
 
     async def remove(self, member_id: str) -> None:
-        async with self._admin() as admin:
+        async with self._clients.administering() as admin:
             coordinator = await admin.find_coordinator(self._name)
             await admin._send_request(LeaveGroupRequest(self._name, member_id), coordinator)
 
@@ -100,15 +99,6 @@ class KafkaGroup:
             Member(it["member_id"], _address(it["member_metadata"]), _assigned(it["member_assignment"]))
             for it in group["members"]
         ]
-
-    @contextlib.asynccontextmanager
-    async def _admin(self) -> Any:
-        admin = self._clients.admin()
-        try:
-            await admin.start()
-            yield admin
-        finally:
-            await admin.close()
 
 
 # What somebody else's bytes say, and make the parsers raise, is of no account.

@@ -143,13 +143,9 @@ async def _send(settings: Settings, summary: Summary) -> Sent:
 
 async def _partitions(settings: Settings, topics: dict[str, str]) -> dict[str, int]:
     """The number of partitions of each type's command topic; asks in a way that creates no topic."""
-    admin = ClientFactory.of(settings).admin()
-    try:
-        await admin.start()
+    async with ClientFactory.of(settings).administering() as admin:
         found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         await existing(admin._client, [topic for topic in topics.values() if topic not in found])
-    finally:
-        await admin.close()
     if absent := [topic for topic in topics.values() if not found.get(topic)]:
         raise ReplayError(f"Kafka has no topic {', '.join(absent)}: start the workers first (make start)")
     return {type: found[topic] for type, topic in topics.items()}
