@@ -26,7 +26,8 @@ group.initial.rebalance.delay.ms=0
 """
 """Of a broker that is alone."""
 
-PROPERTIES = """\
+PROPERTIES = (
+    """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
 process.roles=broker,controller
 node.id=1
@@ -39,7 +40,9 @@ log.dirs={data}
 offsets.topic.num.partitions=8
 transaction.state.log.num.partitions=4
 log.cleaner.dedupe.buffer.size=33554432
-""" + ONE_NODE
+"""
+    + ONE_NODE
+)
 
 
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:

@@ -30,7 +30,8 @@ USERS = (ADMIN, "orders", "products", "users", "checkout", "projections", "nobod
 SERVER = "broker"
 START_SECONDS = 120.0
 
-PROPERTIES = """\
+PROPERTIES = (
+    """\
 # Written by `python -m servers.secured up`; edits are lost at the next start.
 process.roles=broker,controller
 node.id=1
@@ -68,7 +69,9 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
 # The listener of the controller is in the clear, on this machine alone: who comes that way has no name.
 super.users=User:{admin};User:{server};User:ANONYMOUS
-""" + kafka.ONE_NODE
+"""
+    + kafka.ONE_NODE
+)
 
 
 @dataclass(frozen=True)
