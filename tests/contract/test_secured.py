@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from streams.concurrency.retry import until_it_answers
 from streams.journal.grants import Role, journal_grants, statements
 from streams.journal.port import NotPermitted, Unavailable
