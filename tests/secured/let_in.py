@@ -90,8 +90,8 @@ def let_in(app: str) -> str:
 
 async def _granted(user: str, acls: list[dict[str, Any]], grants: list[dict[str, Any]]) -> None:
     """Make a user, and allow him this."""
-    from servers.grants import grant
-    from servers.logins import add_login
+    from servers.secured.grants import grant
+    from servers.secured.logins import add_login
     from streams.kafka.client_factory import ClientFactory
     from streams.settings import Settings
     from tests.stores import administered

@@ -1,6 +1,7 @@
 """Kafka, Cassandra and PostgreSQL that let nobody do what was not granted, and what opens them and the workers' doors.
 
-`python -m tests.secured.servers up` starts them, for several runs of tests; without that a run starts its own.
+`python -m tests.secured.servers up` starts them, Kafka as three brokers, for several runs of tests; without that a run
+starts its own, with one.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from servers import control, process
-from servers.secured import ADMIN, SecuredKafka
-from servers.where import HOST, Where
+from servers.kafka import BROKERS
+from servers.secured.kafka import ADMIN, SecuredKafka
+from servers.where import Where
 from streams.access.tokens import new_token
 from tests.chaos.servers import server_port
 from tests.secured.stores import Secured
@@ -34,20 +36,21 @@ ROLES = ("reader", "commander", "operator")
 class SecuredServers:
     """Where they are, and the logins of their administrators."""
 
-    def __init__(self, root: Path, ports: dict[str, int]) -> None:
+    def __init__(self, root: Path, ports: dict[str, int], brokers: int = 1) -> None:
+        jars = Where.from_environment().jars_of("kafka")
         self.root = root
-        self.kafka = SecuredKafka(root / "kafka", ports["kafka"], Where.from_environment().jars_of("kafka"))
+        self.kafka = SecuredKafka(root / "kafka", ports["kafka"], jars, count=brokers)
         self.stores = Secured(root, ports["cassandra"], ports["postgres"])
         self.folder = root / "web"
 
     @classmethod
     def that_stay(cls) -> SecuredServers:
         """Those of `up`."""
-        return cls(Where.from_environment().folder("secured"), PORTS)
+        return cls(Where.from_environment().folder("secured"), PORTS, BROKERS)
 
     @property
     def are_up(self) -> bool:
-        return process.running(self.kafka.pid_file) is not None
+        return process.running(self.kafka.brokers[0].pid_file) is not None
 
     def start(self, *names: str) -> None:
         """Start these, new; return when they answer."""
@@ -91,7 +94,7 @@ class SecuredServers:
 
     @property
     def brokers(self) -> str:
-        return f"kafka://{HOST}:{self.kafka.port}"
+        return ";".join(f"kafka://{server}" for server in self.kafka.servers)
 
     def url(self, kind: str) -> str:
         """Of a journal in Cassandra or PostgreSQL, with the administrator's login."""
@@ -130,7 +133,7 @@ def secured_servers(root: Path, *names: str) -> Iterator[SecuredServers]:
     if staying.are_up:
         yield staying
         return
-    own = SecuredServers(root, {name: server_port() for name in NAMES})
+    own = SecuredServers(root, {name: server_port(1, 2) for name in NAMES})
     try:
         own.start(*names)
         yield own
