@@ -8,11 +8,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     KafkaError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
@@ -29,13 +30,15 @@ from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
 from streams.kafka.topic_limits import TopicLimits, ask_largest
-from streams.kafka.topic_metadata import TopicMetadata, existing, look, read_metadata
+from streams.kafka.topic_metadata import TopicMetadata, existing, look, may_join, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
-from streams.security.refusals import TopicForbidden
+from streams.security.refusals import NothingWritable, TopicForbidden
 from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of as partition_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MADE_TOPICS = 1_000
 """The most reply topics that a worker makes within a day; existing topics do not count."""
@@ -73,7 +76,10 @@ class KafkaClient:
 
     async def _new_producer(self) -> AIOKafkaProducer:
         options = {"acks": "all", "enable_idempotence": True, "linger_ms": 0, "max_batch_size": BATCH_BYTES}
-        return await started(self._clients.producer(**options))
+        try:
+            return await started(self._clients.producer(**options))
+        except ClusterAuthorizationFailedError:
+            raise NothingWritable from None
 
     async def stop(self) -> None:
         """Send the waiting records, then disconnect."""
@@ -94,8 +100,21 @@ class KafkaClient:
 
     async def look(self, topics: Iterable[str]) -> tuple[dict[str, TopicMetadata | None], list[str]]:
         """The same of those topics that this process may look at, and those that it may not. Raises `KafkaError`."""
-        async with self._producers.in_use() as producer:
-            return await look(producer.client, topics)
+        wanted = list(topics)
+        return await self._ask(lambda client: look(client, wanted))
+
+    async def may_join(self, group: str) -> bool:
+        """Whether this process may be a member of a consumer group. Raises `KafkaError`."""
+        return await self._ask(lambda client: may_join(client, group))
+
+    async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        """The answer to a question about rights, also where the producer cannot start for want of any."""
+        try:
+            async with self._producers.in_use() as producer:
+                return await question(producer.client)
+        except NothingWritable:
+            async with self._clients.administering() as admin:
+                return await question(admin._client)
 
     async def commit_offsets(self, group: str, offsets: Offsets) -> None:
         """Commit offsets of a group that has no members. Raises `KafkaError`."""
