@@ -4,6 +4,7 @@ from projections.app import ReadSide
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
 from projections.operations import cli
+from projections.operations.audit import add_audit
 from projections.operations.lag import add_lag
 from projections.operations.metrics import add_metrics
 from projections.operations.operations import add_operations
@@ -37,6 +38,7 @@ with stop_on_user_error():
     add_lag(side)
     add_metrics(side)
     add_operations(side)
+    add_audit(side)
     add_views(side)
     add_analytics(side)
     add_archive(side, side.read_model)

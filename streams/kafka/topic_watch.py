@@ -50,7 +50,7 @@ async def watch_partitions(
 
 
 def _trouble(topic: Topic, described: TopicMetadata, without_leader: Collection[int]) -> str:
-    if described.partitions != topic.partitions:
+    if described.partitions != topic.partitions and not topic.any_partitions:
         return (
             f"{topic.name} has {described.partitions} partitions, PARTITIONS says {topic.partitions}: nobody reads the "
             "others, and who sends by that number misses the owner of a key. Kafka cannot take partitions away: see "
