@@ -15,6 +15,7 @@ ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 MINUTES ?= 10
+BROKERS ?=
 # All tests run in two processes, of which one waits while the other computes: see tests/side_by_side.py.
 SIDE_BY_SIDE := -p tests.side_by_side -n 2
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
@@ -38,8 +39,8 @@ upgrade: ## the newest of all that pyproject.toml allows, into the venv and cons
 	@$(VENV)/bin/python -m pip freeze --exclude-editable >> constraints.txt
 	@touch $(STAMP)
 
-up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer
-	@$(PYTHON) -m servers up
+up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer (BROKERS=3: three brokers)
+	@$(PYTHON) -m servers up $(if $(BROKERS),--brokers $(BROKERS))
 
 servers: # all that the tests use: a schema registry too
 	@$(PYTHON) -m servers up --all

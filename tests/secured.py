@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from servers import control
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from servers.where import CLIENT, Where
 from tests.e2e.worker import free_port
 

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from streams.concurrency.retry import until_it_answers
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.session import CassandraSession
