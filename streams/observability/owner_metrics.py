@@ -52,7 +52,7 @@ class OwnerMetrics:
         self._dead_letters = instruments.counter(catalog.DEAD_LETTERS)
         self._reasons: set[str] = set()
         self._quarantines = instruments.counter(catalog.QUARANTINES)
-        for command in self._known:
+        for command in (*self._known, OTHER):
             for outcome in ("accepted", "rejected", "failed"):
                 self._commands.add(0, type, command, outcome)
         for one in (self._events, self._hits, self._loads, self._quarantines):
