@@ -204,6 +204,16 @@ class KafkaClient:
 
     # -- replies and hints -----------------------------------------------------------------------------
 
+    @property
+    def replies_unsent(self) -> int:
+        """Replies on their way to Kafka."""
+        return self._sender.pending
+
+    @property
+    def replies_lost(self) -> int:
+        """Replies that could not be sent, or may not."""
+        return self._sender.lost
+
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
