@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
+# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help install upgrade up servers down start demo test chaos autonomy growth lint simulate fuzz bench clean
