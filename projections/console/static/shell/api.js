@@ -2,7 +2,8 @@
  * The JSON routes of the worker that this page is from, asked as whoever sits before it.
  *
  * `get(path`orders/${id}`, {signal})` gives `{body, headers, status}`; what is no answer is a `Problem`, as RFC 9457
- * has them. The token is kept for as long as the tab is open, and sent as bearer; who has none is asked for one.
+ * has them. The token is kept for as long as the tab is open, and sent as bearer; who has none is asked
+ * for one, unless the question `isQuiet`.
  */
 
 const TOKEN = "token";
@@ -42,7 +43,7 @@ export function whenUnknown(ask) {
 export const get = (where, options) => request("GET", where, undefined, options);
 export const post = (where, body, options) => request("POST", where, body, options);
 
-async function request(method, where, body, { signal, headers = {}, query = {} } = {}) {
+async function request(method, where, body, { signal, headers = {}, query = {}, isQuiet = false } = {}) {
   const url = new URL(where, BASE);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
@@ -61,7 +62,7 @@ async function request(method, where, body, { signal, headers = {}, query = {} }
     throw new Problem({ title: "No answer", detail: "the worker does not answer", status: 0 });
   }
   const text = await response.text();
-  if (response.status === 401) {
+  if (response.status === 401 && !isQuiet) {
     const used = sent.Authorization;
     // Whoever has been refused meanwhile waits for the same answer.
     const isKnown = used !== (token.get() ? `Bearer ${token.get()}` : undefined) || (await askOnce(problemOf(response, text)));

@@ -1,6 +1,6 @@
 /** The shell: the rail, the address, who asks, and the page that is shown. Pages are added in `routes.js`. */
 
-import { Problem, token, whenUnknown } from "./api.js";
+import { Problem, get, token, whenUnknown } from "./api.js";
 import { h, render, svg } from "./dom.js";
 import { live } from "./live.js";
 import { button, problem } from "./parts.js";
@@ -10,16 +10,21 @@ const THEME = "theme";
 const root = document.documentElement;
 const main = h("main", { id: "main", tabindex: "-1" });
 const offline = h("div.offline", { role: "status", hidden: true });
-const rail = h("div.rail", {});
+const rail = h("header.rail", {}, h("div.held", {}));
+const PULSE_SECONDS = 5;
+const PULSE = { well: "all is well", look: "there is something to look at", act: "something needs you now" };
 let shown = null;
+let verdict = null;
+let isDeclined = false;
 let leaving = new AbortController();
 
 function showRail(page) {
   const links = ROUTES.filter((route) => route.label).map((route) =>
-    h("li", {}, h("a", { href: link(route.page), "aria-current": route.page === page ? "page" : null }, route.label)));
+    h("li", {}, h("a", { href: link(route.page), "aria-current": route.page === page ? "page" : null },
+      route.label, route.page === ROUTES[0].page ? pulse() : null)));
   const theme = (value, text) => h("option", { value, selected: (localStorage.getItem(THEME) ?? "") === value }, text);
   render(
-    rail,
+    rail.firstChild,
     h("div.brand", {}, mark(), h("span", {}, "Console")),
     h("nav", { "aria-label": "Pages" }, h("ul", {}, links)),
     h("div.foot", {},
@@ -27,7 +32,25 @@ function showRail(page) {
         theme("", "As the system"), theme("light", "Light"), theme("dark", "Dark")),
       token.get() ? button("Forget the token", forget, { class: "button bare who" }) : null),
   );
-  rail.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+/** A sign beside the first page, from all of them: whether all is well. */
+function pulse() {
+  return verdict ? h("span.pulse", { "data-verdict": verdict, role: "img", "aria-label": PULSE[verdict] }) : null;
+}
+
+function keepPulse() {
+  const say = (word) => {
+    verdict = word;
+    showRail(shown?.page);
+  };
+  live({
+    seconds: PULSE_SECONDS,
+    signal: new AbortController().signal,
+    ask: (signal) => get("findings", { signal, isQuiet: true }),
+    show: ({ body }) => say(body.verdict),
+    fail: (error) => error && say(null),
+  });
 }
 
 function mark() {
@@ -60,7 +83,9 @@ async function show() {
   leaving = new AbortController();
   const { signal } = leaving;
   const inner = h("div.inner", {});
+  isDeclined = false;
   showRail(page);
+  rail.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   setOffline(null);
   main.replaceChildren(offline, inner);
   document.title = `${route?.label ?? page} · Console`;
@@ -128,11 +153,12 @@ function setOffline(error) {
 
 /** Ask for a token; gives whether there is one now. */
 function askForToken(refused) {
+  if (isDeclined) return Promise.resolve(false);
   return new Promise((resolve) => {
     const input = h("input", { type: "password", name: "token", required: true, autocomplete: "off", spellcheck: "false" });
     let isGiven = false;
     const dialog = h(
-      "dialog", { "aria-labelledby": "who", onclose: () => (dialog.remove(), showRail(shown?.page), resolve(isGiven)) },
+      "dialog", { "aria-labelledby": "who", onclose: () => (dialog.remove(), (isDeclined = !isGiven), showRail(shown?.page), resolve(isGiven)) },
       h("form", { method: "dialog", onsubmit: () => (token.set(input.value.trim()), (isGiven = true)) },
         h("h2", { id: "who" }, "Who are you?"),
         h("p.soft", {}, "This system wants to know who asks. ", token.get() ? `The token is not taken: ${refused.detail}.` : null),
@@ -153,3 +179,4 @@ document.body.append(
 );
 addEventListener("hashchange", show);
 show();
+keepPulse();
