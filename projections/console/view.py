@@ -1,4 +1,4 @@
-"""The routes that the console brings along: `/findings` and `/contexts`, beside the page itself."""
+"""All that the console serves: the page, `/findings` and `/contexts`, and what it asks about one aggregate."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from projections.app import ReadSide
+from projections.console.dry_run import add_dry_run
 from projections.console.findings.snapshot import Context
 from projections.console.findings.verdict import Verdict
 from projections.console.observer import PATH, Observer, worker_here
 from projections.console.page import add_page
+from projections.console.rows import add_rows
+from projections.gateway.command_data import Accepted
 from projections.http.forwarding import HOP
 from projections.http.problems import NotNow
 from projections.routing.cutover import first_projection
@@ -28,10 +31,13 @@ class Contexts(msgspec.Struct, frozen=True):
     contexts: Sequence[Context]
 
 
-def add_console(side: ReadSide) -> None:
-    """Serve the console: `/console`, and the routes that it needs besides those that everybody has."""
+def add_console(side: ReadSide, accepted: Accepted) -> None:
+    """Serve the console: `/console`, and the routes that it needs besides those that everybody has. `accepted` are the
+    commands that clients may send."""
     observer = Observer(side)
     add_page(side)
+    add_rows(side)
+    add_dry_run(side, accepted)
 
     @side.app.page(PATH, name="findings")
     @describe(

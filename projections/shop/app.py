@@ -45,8 +45,9 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
-    add_gateway(side, accepted_of(contexts.values()))
-    add_console(side)
+    accepted = accepted_of(contexts.values())
+    add_gateway(side, accepted)
+    add_console(side, accepted)
     add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)
