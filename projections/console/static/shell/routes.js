@@ -22,6 +22,7 @@
 
 export const ROUTES = [
   { page: "now", label: "Now", load: () => import("../pages/now.js") },
+  { page: "aggregate", label: "Aggregate", load: () => import("../pages/aggregate.js") },
 ];
 
 /** The address of a page, with its parts and at most one object of parameters. */
