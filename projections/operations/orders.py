@@ -14,9 +14,10 @@ PositionText = Annotated[str, msgspec.Meta(pattern=f"^{PATTERN}$", max_length=30
 
 
 class RebuildOrder(msgspec.Struct, forbid_unknown_fields=True):
-    """`again`: also when a new table is being built already."""
+    """`again`: also when a new table is being built already. `reason`: for the next one to read in the log."""
 
     again: bool = False
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class PauseOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -30,6 +31,7 @@ class SkipOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 class DropOrder(msgspec.Struct, forbid_unknown_fields=True):
     table: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
