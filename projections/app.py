@@ -42,6 +42,7 @@ from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
+from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -213,6 +214,7 @@ class ReadSide(Part):
             reader=reader,
             dead_letters=ProjectionDeadLetters(self.dead_letters_topic, self.broker),
             at_once=self._at_once,
+            metrics=TableMetrics(self.app.instruments, type_),
         )
 
     async def start(self) -> None:

@@ -1,9 +1,9 @@
 """`open_tab` opens pages in a browser that is shared by a module; each tab has an empty profile of its own.
 
-A test fails in the end when something went wrong in one of its tabs that it did not expect (`Tab.expect_wrong`). The
+A test fails in the end when something went wrong in one of its tabs that it does not expect (`Tab.expect_wrong`). The
 last look of each tab is kept in `screenshots` of the servers' folder (`.servers`).
 
-A module may say `HOSTS = ("shop.example",)`: names that resolve to 127.0.0.1 in its browser.
+A module may say `HOSTS = {"shop.example": "127.0.0.1"}`: names, and to what they resolve in its browser.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ OpenTab = Callable[..., Awaitable[Tab]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium(request: pytest.FixtureRequest) -> AsyncIterator[Browser]:
     """Debian's Chromium, without a window, and with nothing of whoever runs the tests."""
-    rules = ", ".join(f"MAP {host} 127.0.0.1" for host in getattr(request.module, "HOSTS", ()))
+    hosts: dict[str, str] = getattr(request.module, "HOSTS", {})
+    rules = ", ".join(f"MAP {name} {address}" for name, address in hosts.items())
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=machine_tools.chromium(), args=[*ARGUMENTS, f"--host-resolver-rules={rules}"]
@@ -87,5 +88,5 @@ async def open_tab(chromium: Browser, pictures: Path, request: pytest.FixtureReq
     for tab in tabs:
         await tab.keep("end")
         await tab.page.context.close()
-    wrong = [line for tab in tabs for line in tab.wrong]
-    assert [] == wrong, "\n".join(wrong)
+    surprises = [line for tab in tabs for line in tab.surprises]
+    assert [] == surprises, "\n".join(surprises)

@@ -40,7 +40,9 @@ class Tab:
     """With what the names of pictures begin."""
     wrong: list[str] = field(default_factory=list)
     """Errors that nobody caught; what the console calls errors, violations of the page's policy among them; requests
-    without an answer."""
+    without an answer. A page need not have an icon."""
+    expected: list[str] = field(default_factory=list)
+    """Patterns of what is to go wrong."""
 
     def __post_init__(self) -> None:
         self.page.on("console", self._on_console)
@@ -48,7 +50,7 @@ class Tab:
         self.page.on("requestfailed", self._on_request_failed)
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not message.location["url"].endswith("/favicon.ico"):
             self.wrong.append(f"console: {message.text} ({message.location['url']})")
 
     def _on_request_failed(self, request: Request) -> None:
@@ -56,10 +58,15 @@ class Tab:
             self.wrong.append(f"request: {request.method} {request.url}: {request.failure}")
 
     def expect_wrong(self, pattern: str) -> None:
-        """Take what went wrong as expected off the list. Fails when there is nothing of this form."""
-        expected = [line for line in self.wrong if re.search(pattern, line)]
-        assert expected, f"nothing like {pattern!r} went wrong, but {self.wrong}"
-        self.wrong[:] = [line for line in self.wrong if line not in expected]
+        """Something of this form goes wrong in this tab, sooner or later, and is to."""
+        self.expected.append(pattern)
+
+    @property
+    def surprises(self) -> list[str]:
+        """What went wrong and was not expected, and what was expected and did not go wrong."""
+        unexpected = [line for line in self.wrong if not any(re.search(one, line) for one in self.expected)]
+        missing = [one for one in self.expected if not any(re.search(one, line) for line in self.wrong)]
+        return [*unexpected, *(f"nothing went wrong like {pattern!r}" for pattern in missing)]
 
     async def obstacles(self, within: str | None = None) -> list[str]:
         """What keeps somebody from using the page, or what a selector names of it, as axe finds: by a screen reader, or
