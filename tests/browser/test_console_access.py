@@ -1,4 +1,4 @@
-"""The console where workers want to know who asks: it asks for a token, keeps it in the tab, and says what one may not."""
+"""The console where workers want to know who asks: it asks for a token, keeps it in the tab, and says what it lacks."""
 
 from __future__ import annotations
 
