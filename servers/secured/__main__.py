@@ -1,4 +1,4 @@
-"""The command line: up, down, grant, revoke."""
+"""The command line: up, down, apply, grant, revoke."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from servers.kafka import BROKERS
-from servers.secured.grants import OPERATIONS, grant, revoke
+from servers.secured.grants import OPERATIONS, grant, grant_printed, revoke
 from servers.secured.kafka import SecuredKafka
 from servers.where import ServersError
 
@@ -18,6 +18,7 @@ not granted.
   python -m servers.secured up                 one broker; returns when it answers
   python -m servers.secured up --brokers 3     three that are a cluster
   python -m servers.secured grant orders Read 'group:orders*' topic:order-commands
+  faust -A streams.shop.orders acls --principal User:orders --json | python -m servers.secured apply
   python -m servers.secured revoke orders Read topic:order-commands
   python -m servers.secured down
 """
@@ -49,6 +50,12 @@ def _run(options: argparse.Namespace) -> int:
             print(f"the authority: {server.ca}; of each user <name>.password and <name>.pem in {server.folder}")
         case "down":
             print(f"secured kafka: {server.stop()}")
+        case "apply":
+            try:
+                rights = asyncio.run(grant_printed(server.administrator(), sys.stdin))
+            except ValueError as error:
+                raise ServersError(f"no rights to grant: {error}") from None
+            print(f"secured kafka: {rights} rights granted")
         case change:
             done = {"grant": grant, "revoke": revoke}[change]
             asyncio.run(done(server.administrator(), options.user, options.operation, *options.resources))
@@ -59,10 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "servers.secured", description=HELP, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down|grant|revoke")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down|apply|grant|revoke")
     up = actions.add_parser("up", help="start what does not run, and wait until it answers")
     up.add_argument("--brokers", type=int, choices=(1, BROKERS), help="default: as many as there are, else one")
     actions.add_parser("down", help="stop it; its data stay")
+    what = "grant what `faust -A APP acls --principal User:NAME --json` prints, from standard input"
+    actions.add_parser("apply", help=what, description=what)
     for change, what in {"grant": "let a user do something", "revoke": "take it back, as it was granted"}.items():
         sub = actions.add_parser(change, help=what, description=what)
         sub.add_argument("user")

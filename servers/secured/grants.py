@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
+
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
@@ -17,17 +20,34 @@ ANY_HOST = "*"
 async def grant(clients: ClientFactory, user: str, operation: str, *resources: str) -> None:
     """Grant a user an operation on resources, each `topic:NAME` or `group:NAME`; a name that ends in `*` is a prefix.
     Raises `KafkaError`."""
-    await _each(clients, CreateAclsRequest, user, operation, resources)
+    await _each(clients, CreateAclsRequest, [(user, operation, resource) for resource in resources])
 
 
 async def revoke(clients: ClientFactory, user: str, operation: str, *resources: str) -> None:
     """Take it back, as it was granted. Raises `KafkaError`."""
-    await _each(clients, DeleteAclsRequest, user, operation, resources)
+    await _each(clients, DeleteAclsRequest, [(user, operation, resource) for resource in resources])
 
 
-async def _each(clients: ClientFactory, request: type, user: str, operation: str, resources: tuple[str, ...]) -> None:
+async def grant_printed(clients: ClientFactory, lines: Iterable[str]) -> int:
+    """Grant what `faust -A APP acls --json` prints. Returns how many rights those are.
+
+    Raises `KafkaError`; `ValueError` for what is not printed by that.
+    """
+    rules = []
+    for acl in map(json.loads, lines):
+        try:
+            user, resource = acl["principal"].removeprefix("User:"), f"{acl['resource']}:{acl['name']}"
+            whole = f"{resource}*" if acl["pattern"] == "prefixed" else resource
+            rules += [(user, operation, whole) for operation in acl["operations"]]
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError(f"not of `acls --json`: {acl}") from None
+    await _each(clients, CreateAclsRequest, rules)
+    return len(rules)
+
+
+async def _each(clients: ClientFactory, request: type, rules: Sequence[tuple[str, str, str]]) -> None:
     async with clients.administering() as admin:
-        for resource in resources:
+        for user, operation, resource in rules:
             kind, _, name = resource.partition(":")
             pattern = _PREFIXED if name.endswith("*") else _LITERAL
             named = (RESOURCES[kind], name.removesuffix("*"), pattern)
