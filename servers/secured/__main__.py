@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import sys
 
+from aiokafka.errors import KafkaError
+
 from servers.kafka import BROKERS
 from servers.secured.grants import OPERATIONS, grant, grant_printed, revoke
 from servers.secured.kafka import SecuredKafka
@@ -37,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ServersError as error:
         print(error, file=sys.stderr)
         return 1
+    except KafkaError as error:
+        print(f"secured kafka: {error}", file=sys.stderr)
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -50,16 +55,22 @@ def _run(options: argparse.Namespace) -> int:
             print(f"the authority: {server.ca}; of each user <name>.password and <name>.pem in {server.folder}")
         case "down":
             print(f"secured kafka: {server.stop()}")
+        case _ if not server.ca.exists():
+            raise ServersError("secured kafka: there is none: python -m servers.secured up")
         case "apply":
-            try:
-                rights = asyncio.run(grant_printed(server.administrator(), sys.stdin))
-            except ValueError as error:
-                raise ServersError(f"no rights to grant: {error}") from None
-            print(f"secured kafka: {rights} rights granted")
+            print(f"secured kafka: {_apply(server)} rights granted")
         case change:
             done = {"grant": grant, "revoke": revoke}[change]
             asyncio.run(done(server.administrator(), options.user, options.operation, *options.resources))
     return 0
+
+
+def _apply(server: SecuredKafka) -> int:
+    """Grant what is printed to us. Returns how many rights those are. Raises `ServersError`."""
+    try:
+        return asyncio.run(grant_printed(server.administrator(), sys.stdin))
+    except ValueError as error:
+        raise ServersError(f"no rights to grant: {error}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from streams.kafka.client_factory import ClientFactory
 OPERATIONS = {"All": 2, "Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 _LITERAL, _PREFIXED = 3, 4
+_ENDINGS = {"literal": "", "prefixed": "*"}
 _ALLOW = 3
 ANY_HOST = "*"
 
@@ -31,16 +32,18 @@ async def revoke(clients: ClientFactory, user: str, operation: str, *resources: 
 async def grant_printed(clients: ClientFactory, lines: Iterable[str]) -> int:
     """Grant what `faust -A APP acls --json` prints. Returns how many rights those are.
 
-    Raises `KafkaError`; `ValueError` for what is not printed by that.
+    Raises `KafkaError`; `ValueError` for what is not printed by that, and for nothing.
     """
     rules = []
     for acl in map(json.loads, lines):
         try:
-            user, resource = acl["principal"].removeprefix("User:"), f"{acl['resource']}:{acl['name']}"
-            whole = f"{resource}*" if acl["pattern"] == "prefixed" else resource
-            rules += [(user, operation, whole) for operation in acl["operations"]]
+            user, ending = acl["principal"].removeprefix("User:"), _ENDINGS[acl["pattern"]]
+            resource = f"{acl['resource']}:{acl['name']}{ending}"
+            rules += [(user, operation, resource) for operation in acl["operations"]]
         except (KeyError, TypeError, AttributeError):
             raise ValueError(f"not of `acls --json`: {acl}") from None
+    if not rules:
+        raise ValueError("nothing came of `acls --json`")
     await _each(clients, CreateAclsRequest, rules)
     return len(rules)
 
