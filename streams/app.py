@@ -24,7 +24,7 @@ from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_watch import watch_partitions
+from streams.kafka.topic_watch import watch_topics
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
@@ -116,7 +116,7 @@ class _Context(Part):
         self._group = f"{app.conf.id}-commands"
         """The group that is told how far commands are; it has no members."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, self._group))
+        self._offsets = GroupOffsets(self._group, self._covered, broker.commit_offsets, app.supervisor)
 
     def _covered(self) -> dict[str, Mapping[int, int]]:
         return {part.context.commands_topic: part.covered for part in self._served}
@@ -153,9 +153,8 @@ class _Context(Part):
             await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(
-            self._broker.visible, [topic for topic in self._topics if topic.needs], self._app.supervisor
-        )
+        rights = self._app.rights
+        await watch_topics(self._broker.look, [*rights.topics, *rights.others], self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

@@ -1,6 +1,7 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
 from projections.app import ReadSide
+from projections.console.view import add_console
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
 from projections.operations import cli
@@ -46,7 +47,9 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
-    add_gateway(side, accepted_of(contexts.values()))
+    accepted = accepted_of(contexts.values())
+    add_gateway(side, accepted)
+    add_console(side, accepted)
     add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)

@@ -63,6 +63,7 @@ projections.app projections.tail_app
 projections.operations
 projections.views projections.gateway
 projections.timers projections.openapi
+projections.console
 """
 """From the bottom to the top: a room, or a file of a top folder, imports only rooms of lines above its own. Those of
 one line know nothing of each other."""
