@@ -40,7 +40,7 @@ async def acls(self: Any, principal: str | None, config: str, sends_to: tuple[st
     """
     settings, rights = self.app.settings, self.app.rights
     types = [topic for type in sends_to for topic in type_topics(settings.namespace, type, settings.partitions, SENDS)]
-    found = kafka_acls.acls([*rights.topics, *rights.others, *types], rights.groups, rights.prefixes)
+    found = kafka_acls.acls([*rights.topics, *rights.others, *types], rights.groups, rights.prefixes, rights.watched)
     whose = principal or f"User:{self.app.conf.id}"
     for acl in found:
         if as_json or self.json:
