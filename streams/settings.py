@@ -76,6 +76,8 @@ class Settings(Limits, KafkaAccess):
     """The most clients of a worker that follow rows or lists as streams of events."""
     sse_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
     """A client that takes nothing of its stream for so long is sent away."""
+    audit_days: Annotated[int, Meta(ge=1, le=36_500)] = 400
+    """For so long Kafka keeps what operators have ordered, when the topic of the audit is made."""
     http_allowed_hosts: str = ""
     """Names by which a worker is asked besides its own, separated by commas: `name` or `name:port`."""
     http_allowed_origins: str = ""

@@ -26,9 +26,9 @@ from projections.operations import status
 from projections.operations.orders import (
     DropAnswer,
     DropOrder,
-    NoParameters,
     PauseAnswer,
     PauseOrder,
+    PlainOrder,
     RebuildAnswer,
     RebuildOrder,
     RowOfTable,
@@ -95,7 +95,7 @@ def add_operations(side: ReadSide) -> None:
 
     takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, RebuildAnswer, done=False)
     takes("pause", operations.pause, "Let it stand still", PauseOrder, PauseAnswer)
-    takes("resume", operations.resume, "Let it go on", NoParameters, PauseAnswer)
+    takes("resume", operations.resume, "Let it go on", PlainOrder, PauseAnswer)
     takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, SkipAnswer)
     takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, DropAnswer, done=False)
 
@@ -104,7 +104,7 @@ def add_operations(side: ReadSide) -> None:
         "projections",
         "Fold one row anew",
         RowRebuilt,
-        body=NoParameters,
+        body=PlainOrder,
         problems=(404, 409, 503),
         role=Role.OPERATOR,
     )
@@ -168,7 +168,7 @@ class Operations:
 
     async def resume(self, view: Any, request: Any, name: str) -> Any:
         async def take() -> tuple[int, PauseAnswer]:
-            await read_body(request, NoParameters)
+            await read_body(request, PlainOrder)
             offset = await self._side.control.resume(name)
             _say(request, "resume", name)
             return offset, PauseAnswer(name, None)
@@ -213,7 +213,7 @@ class Operations:
 
         if HOP in request.headers:
             return doors.part(view, name, await here())
-        await read_body(request, NoParameters)
+        await read_body(request, PlainOrder)
         answers = await doors.each(name, request.rel_url.raw_path, {}, here, "POST", FOLD_SECONDS)
         rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
         if not rows:
@@ -314,5 +314,5 @@ class Operations:
 def _say(request: Any, order: str, name: str, **of: object) -> None:
     """Who has changed what."""
     who = current_principal() or request.remote
-    said = {key: value for key, value in of.items() if value is not msgspec.UNSET}
+    said = {key: value for key, value in of.items() if value is not None}
     log.warning("%s of %s, ordered by %r: %s", order, name, str(who), said or "")

@@ -114,6 +114,11 @@ def control_topic(namespace: str, app: str = "projections") -> str:
     return f"{namespace}{app}-control"
 
 
+def audit_topic(namespace: str, days: int, *needs: str) -> Topic:
+    """The topic of what operators order, of all apps of a namespace: in one order, and kept for so many days."""
+    return Topic(f"{namespace}operations-audit", 1, days * DAY, any_partitions=True, needs=needs)
+
+
 def replies_topic(namespace: str) -> str:
     """The topic in which the project's own clients await replies."""
     return f"{namespace}replies"

@@ -72,7 +72,7 @@ async def recorded(system: Recorded) -> Recorded:
 
 
 async def do_everything(system: System, door: Worker) -> None:
-    """Commands over Kafka and HTTP, a checkout, a timer, and a command to each type that cannot be read."""
+    """Commands over Kafka and HTTP, a checkout, a timer, an order, and a command to each type that cannot be read."""
     line = {**LINE, "sku": "tea"}
     due = {"due": "2020-01-01T00:00:00Z", "to": "order", "id": "o", "command": "ShipOrder"}
     for type, id, command, data in (
@@ -92,6 +92,13 @@ async def do_everything(system: System, door: Worker) -> None:
     ) as response:
         assert 200 == response.status, await response.text()
     await becomes(system, door, "shipped")
+    async with system.http.post(f"{door.url}/projections/orders/resume", json={}) as response:
+        assert 200 == response.status, await response.text()
+    status, page, _ = await system.get(door, "/audit")
+    assert (200, ["projections resume"]) == (
+        status,
+        [entry["action"] for entry in page["actions"] if entry["who"] == "nobody"],
+    )
     inbox = await system.inbox("replies")
     for type in ("user", "email", "product", "order", "checkout", "timer"):
         assert "failed" == (await system.ask(type, "x", "NoSuchCommand", {}))["status"]
