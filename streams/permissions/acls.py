@@ -23,7 +23,6 @@ from streams.kafka.topics import (
 )
 from streams.settings import Settings
 
-DESCRIBE = "Describe"
 DESCRIBE_CONFIGS = "DescribeConfigs"
 """To see how large a record may be, and whose clock dates it."""
 
