@@ -51,17 +51,19 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 class ClientFactory:
     """Makes clients of the brokers `servers`, each `host:port`. None of them is connected yet. Options are those of
-    aiokafka, but for the brokers and how they are spoken to."""
+    aiokafka, but for the brokers and how they are spoken to. `copies`: how often brokers are to keep a topic that is
+    made; 0: three times, or as often as there are brokers."""
 
-    def __init__(self, servers: Sequence[str], how: Connection | None = None) -> None:
+    def __init__(self, servers: Sequence[str], how: Connection | None = None, copies: int = 0) -> None:
         self.servers = list(servers)
+        self.copies = copies
         self._how = dict(how or {})
 
     @staticmethod
     @lru_cache(maxsize=8)
     def of(settings: Settings) -> ClientFactory:
         """The clients of a process with these settings, which are the same at each call. Raises `SettingsError`."""
-        return ClientFactory(settings.bootstrap_servers, connection(settings))
+        return ClientFactory(settings.bootstrap_servers, connection(settings), settings.replicas)
 
     @property
     def faust_credentials(self) -> Credentials | None:
