@@ -19,6 +19,8 @@ from aiokafka import conn as aiokafka_conn
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.protocol.admin import CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest
+from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from faust.auth import Credentials
 
@@ -29,9 +31,13 @@ from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden, r
 from streams.security.tokens import TokenLogin
 from streams.settings import Settings, SettingsError
 
-CHECK_MS = 10_000
-"""How long the first connection of a process waits for an answer."""
 CHECKED_BROKERS = 3
+ANSWER_MS = 10_000
+"""How long a broker may be silent before it is taken for one that hangs. aiokafka waits 40 s, Faust's consumer 90 s,
+and who needs that broker stands still as long; others have taken over what it led after 9 s, by default."""
+_WAIT = (JoinGroupRequest, SyncGroupRequest, CreateTopicsRequest, DeleteTopicsRequest, CreatePartitionsRequest)
+"""The requests that a broker answers when others have done something: the members of a group, or the controller."""
+_PATIENT = frozenset(request.API_KEY for request in _WAIT)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -118,7 +124,7 @@ class ClientFactory:
         """The brokers that this one knows. A listener of another kind ends the connection, now or at the first request:
         in doubt it is one that starts."""
         try:
-            connected = await connect(host, port, request_timeout_ms=CHECK_MS, **self._how)
+            connected = await connect(host, port, **self._how)
             try:
                 known = await connected.send(MetadataRequest([]))
             finally:
@@ -150,7 +156,23 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
     return connected
 
 
+class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
+    """A connection that waits no longer than `ANSWER_MS` for the broker, but for others as long as it was made for."""
+
+    def __init__(self, host: str, port: int, **options: Any) -> None:
+        super().__init__(host, port, **options)
+        self._patience: float = self._request_timeout
+        self._request_timeout = min(self._patience, ANSWER_MS / 1000)
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """As aiokafka's."""
+        most = self._patience if request.API_KEY in _PATIENT else ANSWER_MS / 1000
+        self._request_timeout = min(self._patience, most)
+        return super().send(request, expect_response)
+
+
 aiokafka_client.create_conn = connect
+aiokafka_conn.AIOKafkaConnection = PromptConnection
 aiokafka_conn.OAuthAuthenticator = TokenLogin
 
 
