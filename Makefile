@@ -1,7 +1,7 @@
-# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
+# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install upgrade up servers down start demo test chaos brokers autonomy growth lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos brokers autonomy growth secured lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -69,6 +69,11 @@ autonomy: $(STAMP) servers ## each context, the broker, and each pair of them do
 
 growth: $(STAMP) servers ## logs split and merged under load, workers killed and stopped meanwhile; ARGS="-k nothing" for some
 	python -m pytest tests/growth --full --report .servers/growth.md -o faulthandler_timeout=600 $(ARGS)
+
+secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
+	python -m tests.secured.servers up
+	python -m pytest tests/e2e --secured -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
+		python -m tests.secured.servers down; exit $$code
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .

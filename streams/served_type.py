@@ -27,6 +27,9 @@ from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.observability import catalog
+from streams.observability.instruments import Instruments
+from streams.observability.owner_metrics import OwnerMetrics
 from streams.ownership.assignment import Assignment
 from streams.ownership.follower import LogFollower
 from streams.ownership.layout_watch import LayoutWatch
@@ -40,7 +43,7 @@ from streams.runtime.part import Part
 from streams.runtime.rights import Rights
 from streams.security.refusals import TopicForbidden
 
-NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor], LogFollower]
+NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor, Instruments], LogFollower]
 """A follower for a new owner of a log."""
 
 
@@ -77,6 +80,7 @@ class ServedType(Part):
         self._broker = broker
         self._budget = budget
         self._new_follower = new_follower
+        self._metrics = OwnerMetrics(app.instruments, type, context.decider.commands)
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(
             broker,
@@ -108,6 +112,7 @@ class ServedType(Part):
             source=context.source,
             slices=settings.partitions,
             dead_letters_topic=context.dead_letters_topic,
+            sent=self._app.instruments.counter(catalog.COMMANDS_SENT),
         )
         for other in process.sends_to:
             self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
@@ -174,7 +179,8 @@ class ServedType(Part):
         context, settings = self.context, self.context.settings
         follower = None
         if self._new_follower is not None:
-            follower = self._new_follower(context, span, self._journal, self._broker, self._app.supervisor)
+            of_worker = self._app.supervisor, self._app.instruments
+            follower = self._new_follower(context, span, self._journal, self._broker, *of_worker)
         handler = GroupHandler(
             self._commands,
             journal=self._journal,
@@ -196,6 +202,7 @@ class ServedType(Part):
             waiting=waiting,
             dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
             follower=follower,
+            metrics=self._metrics,
         )
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
