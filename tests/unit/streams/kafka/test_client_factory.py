@@ -15,6 +15,7 @@ import aiokafka.client
 import aiokafka.conn
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     KafkaConnectionError,
     SaslAuthenticationFailed,
@@ -70,8 +71,10 @@ def test_all_connections_are_made_here() -> None:
 
 async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes connections and says nothing, as one that is stopped does, is given up soon; so is one that has
-    answered before. Who joins a group waits for its members, for as long as he says."""
-    monkeypatch.setattr(client_factory, "ANSWER_MS", 300)
+    answered before, and sooner still if it has just been silent. Who joins a group waits for its members, as long as he
+    says."""
+    monkeypatch.setattr(client_factory, "ANSWER_MS", 600)
+    monkeypatch.setattr(client_factory, "SILENT_MS", 100)
     silent = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,12 +94,19 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
             await connected.send(MetadataRequest([]))
         with pytest.raises(TimeoutError):
             await connect("127.0.0.1", port, request_timeout_ms=2_000)
-        assert time.monotonic() - began < 1.5
+        assert 1.1 < time.monotonic() - began < 1.8
         assert not join.done()
         with pytest.raises(TimeoutError):
             await join
         assert time.monotonic() - began > 1.9
-        connected.close()
+        connected.close(CloseReason.CONNECTION_TIMEOUT)  # as aiokafka's client closes it
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await connect("127.0.0.1", port, request_timeout_ms=2_000)
+        assert time.monotonic() - began < 0.5
+        silent.clear()
+        (await connect("127.0.0.1", port, request_timeout_ms=2_000)).close()
+        assert ("127.0.0.1", port) not in PromptConnection._silent
 
 
 async def test_the_secret_as_it_is_now(broker: Broker, tmp_path: Path) -> None:
