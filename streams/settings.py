@@ -60,6 +60,8 @@ class Settings(Limits, KafkaAccess):
     logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
     """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
     Of no effect where the journal has some."""
+    replicas: Annotated[int, Meta(ge=0, le=100)] = 0
+    """How often Kafka is to keep each topic that is made; 0: three times, or as often as it has brokers."""
     data_dir: Path = Path(".data")
     schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
