@@ -52,8 +52,14 @@ class Principal:
         """The principal of a `text`; None of an empty one. Raises `ValueError`."""
         if not text:
             return None
-        who, behalf, origin = text.partition(_ORIGIN)
-        return cls(*_parts(who), on_behalf_of=cls(*_parts(origin)) if behalf else None)
+        who, origin = parts_of(text)
+        return cls(*_kind_and_name(who), on_behalf_of=cls(*_kind_and_name(origin)) if _ORIGIN in text else None)
+
+
+def parts_of(text: str) -> tuple[str, str]:
+    """Who, and on whose behalf, as a `text` names them; empty where it names nobody."""
+    who, _, origin = text.partition(_ORIGIN)
+    return who, origin
 
 
 def process(name: str, cause: Principal | None = None) -> Principal:
@@ -63,7 +69,7 @@ def process(name: str, cause: Principal | None = None) -> Principal:
     return Principal(PROCESS, name, on_behalf_of=None if is_own else origin)
 
 
-def _parts(text: str) -> tuple[Kind, str]:
+def _kind_and_name(text: str) -> tuple[Kind, str]:
     kind, colon, name = text.partition(":")
     for known in _KINDS:
         if kind == known and colon and name.isprintable() and name:

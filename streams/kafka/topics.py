@@ -114,6 +114,11 @@ def control_topic(namespace: str, app: str = "projections") -> str:
     return f"{namespace}{app}-control"
 
 
+def keys_topic(namespace: str, context: str) -> str:
+    """The topic of the keys with which the workers of a context check in whose name commands come."""
+    return f"{namespace}{context}-keys"
+
+
 def replies_topic(namespace: str) -> str:
     """The topic in which the project's own clients await replies."""
     return f"{namespace}replies"
@@ -149,6 +154,11 @@ def reply_topic(name: str, partitions: int, *needs: str) -> Topic:
 def changelog_topic(name: str, partitions: int) -> Topic:
     """A table's changelog: the last value of each key, for ever."""
     return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
+
+
+def key_topic(name: str, *needs: str) -> Topic:
+    """A topic of keys: the last value of each, for ever."""
+    return Topic(name, 1, FOREVER, cleanup="compact", needs=needs)
 
 
 async def ensure_topics(

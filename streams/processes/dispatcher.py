@@ -26,6 +26,7 @@ from streams.journal.position import position_text, stream_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.limits import RECORD_BYTES
+from streams.processes.process_signature import SIGNATURE_BYTES, ProcessSignature, cause_of
 from streams.slices import partition_of, slice_of
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class CommandDispatcher:
         source: str,
         slices: int,
         dead_letters_topic: str,
+        signature: ProcessSignature,
     ) -> None:
         self._sends = sends
         self._codec = codec
@@ -59,6 +61,7 @@ class CommandDispatcher:
         self._source = source
         self._slices = slices
         self._dead_letters_topic = dead_letters_topic
+        self._signature = signature
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
 
     def check(self, row: RecordedEvent, event: Any) -> None:
@@ -68,7 +71,12 @@ class CommandDispatcher:
         """
         for send in self._sends(row.aggregate_id, event):
             key, value, headers = command_record(send, "", self._source, "", row)
-            size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+            size = (
+                SIGNATURE_BYTES
+                + len(key or b"")
+                + len(value or b"")
+                + sum(len(name) + len(text) for name, text in headers)
+            )
             if size > RECORD_BYTES:
                 raise Failure(
                     "TooLarge",
@@ -101,11 +109,17 @@ class CommandDispatcher:
         try:
             sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
             return [
-                (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
+                (send.to, self._signed(send, f"{event_id}#{number}", event_id, event))
                 for number, send in enumerate(sends)
             ]
         except Exception as bug:  # `check` had found none: other code wrote the event
             raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
+
+    def _signed(self, send: Send, id: str, event_id: str, event: RecordedEvent) -> ProducerRecord:
+        key, value, headers = command_record(send, id, self._source, event_id, event)
+        cause = cause_of(event.principal)
+        signature = self._signature.headers(send.to, send.id, send.command_id or id, send.command, value or b"", cause)
+        return key, value, headers + signature
 
     async def _count_partitions(self, unknown: Iterable[str]) -> None:
         """Learn the number of partitions of topics. A topic that does not exist is looked for again the next time.

@@ -41,6 +41,7 @@ streams.open_journal
 streams.kafka.fetching
 streams.kafka streams.registry
 streams.membership
+streams.principals
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.ownership streams.verification
 streams.processes

@@ -153,7 +153,7 @@ class World:
             replies=NoReplies(),
             commands=Topic(),
             dispatch=dispatcher.dispatch,
-            follower=TimerWatch(CONTEXT, SPAN, self.watched, broker, self.supervisor, lambda: self.now),
+            follower=TimerWatch(CONTEXT, SPAN, self.watched, broker, self.supervisor, now=lambda: self.now),
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -417,7 +417,7 @@ async def test_logs_that_go_on_from_another(world: World, monkeypatch: pytest.Mo
         before = len(world.commands)
         first = replace(head, log=f"timer@{span.number}", nr=span.begins_after + 1, epoch=1, events=())
         await world.journal.append(first)
-        watch = TimerWatch(CONTEXT, span, world.journal, broker, world.supervisor, lambda: world.now)
+        watch = TimerWatch(CONTEXT, span, world.journal, broker, world.supervisor, now=lambda: world.now)
         watch.taken(first)
         wanted = {key for key in keys if key != "t3" and slice_of(key, SLICES) in span.slices}
         await until(lambda: {(it.key or b"").decode() for it in world.commands[before:]} == wanted)  # noqa: B023
