@@ -170,6 +170,12 @@ def history_type(context: AggregateType) -> type:
             ("position", str),
             ("command_id", str),
             ("correlation_id", str),
+            (
+                "principal",
+                Annotated[str, msgspec.Meta(description="Who has sent the command, if known")],
+                msgspec.UNSET,
+            ),
+            ("on_behalf_of", Annotated[str, msgspec.Meta(description="Of a process: for whom")], msgspec.UNSET),
             ("schema", Annotated[str | None, msgspec.Meta(description="Full name and version of its Avro schema")]),
             ("data", data),
             (

@@ -55,9 +55,11 @@ class KeyRing:
             return
         if id not in self._keys and len(self._keys) >= MOST_KEYS:
             raise ValueError(f"there are {MOST_KEYS} keys already")
-        self._keys[id] = keys
         if keys.signs:  # of a new key they come when all who check have it
             self._newest = id
+        elif id in self._keys:
+            keys = ContextKeys(keys.opens, self._keys[id].signs)
+        self._keys[id] = keys
 
     async def catch_up(self) -> None:
         """Nothing: whoever fills this ring has filled it."""
