@@ -105,6 +105,8 @@ def sign(principal: Principal, command: Signed, key: Key) -> list[tuple[str, byt
 def verified(said: Mapping[str, bytes], command: Signed, keys: VerifyingKeys) -> Principal:
     """Who has sent a command, as its headers say. Raises `Forged`."""
     id, _, mac = said.get(PROOF, b"").decode(errors="replace").partition(":")
+    if not id:
+        raise Forged("it is not signed")
     secret = keys.of_type(id, command.type)
     if secret is None:
         raise UnknownKey(f"it is signed with the key {id[:40]!r}, which is not known here")

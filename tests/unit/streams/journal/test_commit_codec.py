@@ -46,7 +46,9 @@ def test_what_is_damaged(cut: int) -> None:
 
 numbers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.just("é" * 700)
-rows = st.builds(RecordedEvent, texts, numbers, texts, st.binary(max_size=5_000), texts, texts, texts, texts, st.just("") | texts)
+rows = st.builds(
+    RecordedEvent, texts, numbers, texts, st.binary(max_size=5_000), texts, texts, texts, texts, st.just("") | texts
+)
 heads = st.dictionaries(st.integers(0, 2**31 - 1), st.builds(SliceHead, numbers, numbers), max_size=70)
 
 

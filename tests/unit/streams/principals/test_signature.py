@@ -142,7 +142,7 @@ def test_a_key_that_is_not_known(ring: KeyRing) -> None:
 
 
 def test_the_newest_key_signs() -> None:
-    """As soon as there is something to sign with, and no sooner; what was there before stays when it is written anew."""
+    """As soon as there is something to sign with, and no sooner; that stays when the rest is written anew."""
     ring = KeyRing()
     assert ring.of_process("order", "product") is None
     ring.take(keys("k1"))
