@@ -170,12 +170,6 @@ def history_type(context: AggregateType) -> type:
             ("position", str),
             ("command_id", str),
             ("correlation_id", str),
-            (
-                "principal",
-                Annotated[str, msgspec.Meta(description="Who has sent the command, if known")],
-                msgspec.UNSET,
-            ),
-            ("on_behalf_of", Annotated[str, msgspec.Meta(description="Of a process: for whom")], msgspec.UNSET),
             ("schema", Annotated[str | None, msgspec.Meta(description="Full name and version of its Avro schema")]),
             ("data", data),
             (
@@ -183,6 +177,12 @@ def history_type(context: AggregateType) -> type:
                 Annotated[Any, msgspec.Meta(description="What it is read as today, when that is not what was written")],
                 msgspec.UNSET,
             ),
+            (
+                "principal",
+                Annotated[str, msgspec.Meta(description="Who has sent the command, if known")],
+                msgspec.UNSET,
+            ),
+            ("on_behalf_of", Annotated[str, msgspec.Meta(description="Of a process: for whom")], msgspec.UNSET),
         ],
         namespace={"__doc__": f"An event of one {name}, as it was written."},
     )
