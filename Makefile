@@ -1,7 +1,7 @@
-# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
+# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install upgrade up servers down start demo test chaos autonomy growth lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos autonomy growth secured lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,6 +15,7 @@ ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 MINUTES ?= 10
+BROKERS ?=
 # All tests run in two processes, of which one waits while the other computes: see tests/side_by_side.py.
 SIDE_BY_SIDE := -p tests.side_by_side -n 2
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
@@ -38,8 +39,8 @@ upgrade: ## the newest of all that pyproject.toml allows, into the venv and cons
 	@$(VENV)/bin/python -m pip freeze --exclude-editable >> constraints.txt
 	@touch $(STAMP)
 
-up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer
-	@$(PYTHON) -m servers up
+up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer (BROKERS=3: three brokers)
+	@$(PYTHON) -m servers up $(if $(BROKERS),--brokers $(BROKERS))
 
 servers: # all that the tests use: a schema registry too
 	@$(PYTHON) -m servers up --all
@@ -65,6 +66,11 @@ autonomy: $(STAMP) servers ## each context, the broker, and each pair of them do
 
 growth: $(STAMP) servers ## logs split and merged under load, workers killed and stopped meanwhile; ARGS="-k nothing" for some
 	python -m pytest tests/growth --full --report .servers/growth.md -o faulthandler_timeout=600 $(ARGS)
+
+secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
+	python -m tests.secured.servers up
+	python -m pytest tests/e2e --secured -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
+		python -m tests.secured.servers down; exit $$code
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .

@@ -42,6 +42,7 @@ from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
+from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
@@ -87,10 +88,10 @@ class ReadSide(Part):
         app.contexts = {type: context.name for type, context in contexts.items()}
         self._connections = Connections(app, contexts, [type.topic for type in foreign])
         self.journals, self.broker = self._connections.journals, self._connections.broker
-        self.heads = Heads(self.journals, self._connections.layouts)
+        self.layouts = self._connections.layouts
+        self.heads = Heads(self.journals, self.layouts)
         self.logs = {
-            type: TypeLogs(journal, type, self._connections.layouts[type], self.heads)
-            for type, journal in self.journals.items()
+            type: TypeLogs(journal, type, self.layouts[type], self.heads) for type, journal in self.journals.items()
         }
         self.publisher = Publisher(app, contexts, self._connections) if contexts and settings.publish else None
         self.topic_ends = TopicEnds(self.broker, lambda type: self.sources[type].topic)
@@ -143,7 +144,7 @@ class ReadSide(Part):
     def backlog(self, stream: str) -> Backlog:
         """What is not done yet of the log of a stream that has a journal."""
         type = stream_type(stream)
-        layout = self._connections.layouts[type].layout
+        layout = self.layouts[type].layout
         span = layout.of(stream_slice(stream))
         log = log_name(type, span.number)
         if log not in self._backlogs:
@@ -213,6 +214,7 @@ class ReadSide(Part):
             reader=reader,
             dead_letters=ProjectionDeadLetters(self.dead_letters_topic, self.broker),
             at_once=self._at_once,
+            metrics=TableMetrics(self.app.instruments, type_),
         )
 
     async def start(self) -> None:

@@ -24,7 +24,7 @@ from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_watch import watch_partitions
+from streams.kafka.topic_watch import watch_topics
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
 from streams.principals.key_topic import KeyTopic
@@ -37,8 +37,10 @@ from streams.security.reply_topics import ReplyTopics
 from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
+from streams.web.metrics import add_metrics
 from streams.web.operation import describe
 from streams.web.owners import add_owners
+from streams.web.readings import read_inputs, read_logs, read_replies
 
 YOUNG_OBJECTS = 50_000
 """A group of commands makes thousands that live until their rows are written. At 10,000 the collector took 14 % of the
@@ -79,12 +81,22 @@ def command_app(
         app.layouts[part.context.logs_topic] = part.layout.reader
         app.add(part)
     add_health(app)
+    _add_metrics(app, served, broker)
     add_owners(app, {part.type: (part.ownership, part.layout.reader) for part in served})
     if any(part.router for part in served):
         _add_inputs(app, served)
     command_line.register(app, {part.type: part.context for part in served}, owners, logs)
     permissions.register(app)
     return app
+
+
+def _add_metrics(app: Application, served: Sequence[ServedType], broker: KafkaClient) -> None:
+    read_replies(app.instruments, broker)
+    for part in served:
+        read_logs(app.instruments, part.type, part.ownership)
+        if part.router is not None:
+            read_inputs(app.instruments, part.type, part.router)
+    add_metrics(app)
 
 
 def _reply_topics(settings: Settings) -> ReplyTopics:
@@ -111,7 +123,7 @@ class _Context(Part):
         self._group = f"{app.conf.id}-commands"
         """The group that is told how far commands are; it has no members."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, self._group))
+        self._offsets = GroupOffsets(self._group, self._covered, broker.commit_offsets, app.supervisor)
 
     def _covered(self) -> dict[str, Mapping[int, int]]:
         return {part.context.commands_topic: part.covered for part in self._served}
@@ -149,9 +161,8 @@ class _Context(Part):
             await journal_answers(part.layout.reader.look)
 
     async def _watch_topics(self) -> None:
-        await watch_partitions(
-            self._broker.visible, [topic for topic in self._topics if topic.needs], self._app.supervisor
-        )
+        rights = self._app.rights
+        await watch_topics(self._broker.look, [*rights.topics, *rights.others], self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

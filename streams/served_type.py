@@ -27,6 +27,9 @@ from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.observability import catalog
+from streams.observability.instruments import Instruments
+from streams.observability.owner_metrics import OwnerMetrics
 from streams.ownership.assignment import Assignment
 from streams.ownership.follower import LogFollower
 from streams.ownership.layout_watch import LayoutWatch
@@ -43,7 +46,9 @@ from streams.runtime.part import Part
 from streams.runtime.rights import Rights
 from streams.security.refusals import TopicForbidden
 
-NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor, SigningKeys], LogFollower]
+NewFollower = Callable[
+    [AggregateType, LogSpan, Journal, KafkaClient, Supervisor, Instruments, SigningKeys], LogFollower
+]
 """A follower for a new owner of a log."""
 
 
@@ -82,6 +87,7 @@ class ServedType(Part):
         self._budget = budget
         self._keys = keys
         self._new_follower = new_follower
+        self._metrics = OwnerMetrics(app.instruments, type, context.decider.commands)
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(
             broker,
@@ -114,6 +120,7 @@ class ServedType(Part):
             source=context.source,
             slices=settings.partitions,
             dead_letters_topic=context.dead_letters_topic,
+            sent=self._app.instruments.counter(catalog.COMMANDS_SENT),
             signature=ProcessSignature(self.type, self._keys),
         )
         for other in process.sends_to:
@@ -182,7 +189,8 @@ class ServedType(Part):
         context, settings = self.context, self.context.settings
         follower = None
         if self._new_follower is not None:
-            follower = self._new_follower(context, span, self._journal, self._broker, self._app.supervisor, self._keys)
+            of_worker = self._app.supervisor, self._app.instruments, self._keys
+            follower = self._new_follower(context, span, self._journal, self._broker, *of_worker)
         handler = GroupHandler(
             self._commands,
             journal=self._journal,
@@ -204,6 +212,7 @@ class ServedType(Part):
             waiting=waiting,
             dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
             follower=follower,
+            metrics=self._metrics,
         )
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:

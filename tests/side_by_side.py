@@ -19,7 +19,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-WAITING = ("e2e", "growth", "autonomy", "chaos", "security", "foreign", "bench")
+WAITING = ("e2e", "browser", "growth", "autonomy", "chaos", "security", "foreign", "bench")
 LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
 """The folders of `tests/` from the front to the back; another one is at the front."""
 WHOLE = "tests/chaos/"

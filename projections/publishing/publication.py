@@ -15,6 +15,7 @@ from streams.journal.position import position_text
 from streams.journal.slice_log import KnownLayout
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
+from streams.observability.table_metrics import PublishMetrics
 from streams.slices import slice_of
 
 COMMIT_END = ("ce_commitend", b"1")
@@ -47,6 +48,7 @@ class Publication:
     framing: Framing | None = None
     hints: str = ""
     supervisor: Supervisor = field(default_factory=Supervisor)
+    metrics: PublishMetrics | None = None
 
 
 def events_in(commit: Commit, slice: int, slices: int) -> list[tuple[int, RecordedEvent]]:

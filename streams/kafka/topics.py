@@ -171,7 +171,7 @@ async def ensure_topics(
     before any topic is made: a key would belong to another partition, and an aggregate to another owner. Likewise where
     this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
-    wanted = _by_name(topic for topic in topics if make or topic.needs)
+    wanted = by_name(topic for topic in topics if make or topic.needs)
     present: dict[str, TopicMetadata] = {}
     missing: list[Topic] = []
     try:
@@ -225,7 +225,7 @@ async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tup
 
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
-    wanted = _by_name(topics)
+    wanted = by_name(topics)
     async with clients.administering() as admin:
         present = await _present(admin._client, wanted)
         return await cluster_id(admin._client), [name for name in wanted if name not in present]
@@ -243,7 +243,7 @@ async def _present(client: Any, wanted: dict[str, Topic]) -> dict[str, TopicMeta
     return present
 
 
-def _by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
+def by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
     """Each topic once, with all that is needed of it."""
     found: dict[str, Topic] = {}
     for topic in topics:
@@ -261,10 +261,17 @@ def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) ->
                 " number that the others were made with, which cannot be changed while there are aggregates; for a"
                 ' topic altered by hand see "What belongs together" in docs/operations.md'
             )
-        rights = None if metadata is None else metadata.rights
-        for right in topic.needs:
-            if rights is not None and right not in rights:
-                raise TopicError(str(TopicForbidden(name, _DOING[right], right)))
+        if metadata is not None and (missing := lacking(topic, metadata.rights)):
+            raise TopicError(missing)
+
+
+def lacking(topic: Topic, rights: frozenset[str] | None) -> str:
+    """What is said where this process has not all rights that it needs of a topic; empty where it has, or the broker
+    does not say which it has."""
+    for right in topic.needs:
+        if rights is not None and right not in rights:
+            return str(TopicForbidden(topic.name, _DOING[right], right))
+    return ""
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:

@@ -22,6 +22,7 @@ from streams.slices import slice_of
 PAGES = 4
 """Of one slice. Which one a timer is in says its id; the number is part of the stored form."""
 CACHE_KIB = 1_024
+MOST_COUNTED = 10_000
 FORM = 2
 """Of a stored page; pages of any other are left aside, and the log is read instead."""
 
@@ -93,6 +94,15 @@ class PendingTimers:
     def next_time(self) -> str | None:
         """When the next one is to be asked; None where there is none."""
         return self._rows.execute("SELECT min(ask) FROM pending").fetchone()[0]  # type: ignore[no-any-return]
+
+    def late(self, now: str) -> tuple[int, str | None]:
+        """How many are due by now and pending, and since when the oldest of them is. Of those that were not asked yet
+        `MOST_COUNTED` are counted."""
+        return self._rows.execute(  # type: ignore[no-any-return]
+            "SELECT count(*), min(due) FROM (SELECT * FROM (SELECT due FROM pending WHERE pause = 0 AND ask <= ?"
+            " ORDER BY ask LIMIT ?) UNION ALL SELECT due FROM pending WHERE pause > 0)",
+            (now, MOST_COUNTED),
+        ).fetchone()
 
     def due(self, now: str, limit: int) -> list[PendingTimer]:
         """Up to `limit` that were not asked yet and are to be by now, the oldest first."""

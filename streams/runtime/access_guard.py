@@ -60,6 +60,14 @@ def may_command(app: Any, type: str, command: str, key: str) -> bool:
     return who is not None and bool(access.grants.allow_command(who, app.contexts.get(type, type), command, key))
 
 
+def may(app: Any, role: Role, type: str) -> bool:
+    """Whether the one for whom this is done has a role in the context of an aggregate type."""
+    who, access = current_principal(), app.access
+    if access is None:
+        return True
+    return who is not None and bool(access.grants.allow(who, Need(role, (app.contexts.get(type, type),))))
+
+
 async def may_audit(app: Any, request: Any) -> bool:
     """Whether whoever asks may see how an app is, on a page that answers whoever comes."""
     if app.access is None:

@@ -25,6 +25,8 @@ from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
 from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
+from streams.observability.instruments import Instruments
+from streams.observability.requests import RequestMetrics
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.access_guard import AccessGuard, log_changes
 from streams.runtime.consumer import Transport
@@ -95,6 +97,8 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             self.clients = ClientFactory.of(settings)
         self.supervisor = Supervisor()
+        self.instruments = Instruments()
+        """What this worker counts."""
         self.parts: list[Part] = []
         self.receivers: dict[str, RecordHandler] = {}
         """By topic: who gets its records, instead of an agent's stream. See `receive`."""
@@ -110,7 +114,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.guard = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
         rights = AccessGuard(lambda: self.access, self.need_of)
         web = dict(options.pop("web_application_options", {}))
-        web["middlewares"] = [self.guard.middleware, *web.get("middlewares", ()), rights.middleware]
+        outer = [RequestMetrics(self.instruments).middleware, self.guard.middleware]
+        web["middlewares"] = [*outer, *web.get("middlewares", ()), rights.middleware]
         super().__init__(
             settings.namespace + group,
             broker=[URL(f"kafka://{broker}") for broker in self.clients.servers],

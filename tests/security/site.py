@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from servers.grants import grant, revoke
-from servers.secured import ADMIN, SecuredKafka
-from servers.tokens import Issuer
-from servers.where import HOST
+from servers.secured.grants import grant, revoke
+from servers.secured.kafka import ADMIN, SecuredKafka
+from servers.secured.tokens import Issuer
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS
 
@@ -22,8 +21,8 @@ class Site:
         self.kafka = kafka
         self.issuer = issuer
         self.folder = folder
-        self.brokers = f"kafka://{HOST}:{kafka.port}"
-        self.mutual = f"kafka://{HOST}:{kafka.mutual_port}"
+        self.brokers = ";".join(f"kafka://{address}" for address in kafka.servers)
+        self.mutual = ";".join(f"kafka://{address}" for address in kafka.mutual_servers)
         self.admin = kafka.administrator()
         self.system = System(data, f"sqlite:///{data}/journal", self.brokers, self.admin)
         self.secrets: set[str] = set()

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from servers.certificates import Authority
-from servers.secured import SERVER
+from servers.secured.certificates import Authority
+from servers.secured.kafka import SERVER
 from servers.where import HOST
 from tests.e2e.client import eventually
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
