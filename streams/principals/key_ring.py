@@ -33,12 +33,11 @@ class KeyRing:
 
     def __init__(self) -> None:
         self._keys: dict[str, ContextKeys] = {}
+        self._of_types: dict[tuple[str, str], bytes] = {}
         self._newest = ""
 
     def of_type(self, id: str, type: str) -> bytes | None:
-        keys = self._keys.get(id)
-        secret = None if keys is None else keys.opens.get(type)
-        return None if secret is None else bytes.fromhex(secret)
+        return self._of_types.get((id, type))
 
     def of_process(self, name: str, type: str) -> Key | None:
         keys = self._keys.get(self._newest)
@@ -50,6 +49,7 @@ class KeyRing:
         id, keys = (record.key or b"").decode(), _decode_keys(record.value or b"{}")
         if not id or ":" in id:
             raise ValueError(f"no id of a key: {id!r}")
+        self._of_types = {place: secret for place, secret in self._of_types.items() if place[0] != id}
         if not keys.opens:
             self._keys.pop(id, None)
             return
@@ -59,7 +59,9 @@ class KeyRing:
             self._newest = id
         elif id in self._keys:
             keys = ContextKeys(keys.opens, self._keys[id].signs)
+        of_types = {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
         self._keys[id] = keys
+        self._of_types |= of_types
 
     async def catch_up(self) -> None:
         """Nothing: whoever fills this ring has filled it."""

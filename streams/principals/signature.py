@@ -12,7 +12,7 @@ command again is decided once, by its id. It holds for as long as its key is kep
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -29,6 +29,9 @@ PEOPLE = "people"
 """Of what the key is made with which the gateway signs. No process has such a name."""
 _MAC_BYTES = 16
 _KEY_BYTES = 32
+_PROCESSES = b"process:"
+_LENGTHS = b"%d " * 11
+_MOST_PRINCIPALS = 1_024
 
 
 class Forged(Exception):
@@ -93,13 +96,19 @@ def derived(secret: bytes, of: str) -> bytes:
 
 def sign(principal: Principal, command: Signed, key: Key) -> list[tuple[str, bytes]]:
     """The headers with which a command comes from somebody."""
+    said = _said(principal)
+    return [*said.items(), (PROOF, f"{key.id}:{_mac(key.secret, said, command)}".encode())]
+
+
+@lru_cache(maxsize=_MOST_PRINCIPALS)
+def _said(principal: Principal) -> Mapping[str, bytes]:
+    """The headers that say who it is."""
     claims = b""
     if principal.groups or principal.roles:
         claims = _encode_claims(_Claims(principal.groups, principal.roles))
     who, origin = parts_of(principal.text)
     said = {PRINCIPAL: who.encode(), CLAIMS: claims, BEHALF: origin.encode()}
-    headers = [(name, value) for name, value in said.items() if value]
-    return [*headers, (PROOF, f"{key.id}:{_mac(key.secret, said, command)}".encode())]
+    return {name: value for name, value in said.items() if value}
 
 
 def verified(said: Mapping[str, bytes], command: Signed, keys: VerifyingKeys) -> Principal:
@@ -110,29 +119,40 @@ def verified(said: Mapping[str, bytes], command: Signed, keys: VerifyingKeys) ->
     secret = keys.of_type(id, command.type)
     if secret is None:
         raise UnknownKey(f"it is signed with the key {id[:40]!r}, which is not known here")
-    who = said.get(PRINCIPAL, b"").decode(errors="replace")
-    origin = said.get(BEHALF, b"").decode(errors="replace")
+    who = said.get(PRINCIPAL, b"")
+    whose = who.decode(errors="replace") if who.startswith(_PROCESSES) else PEOPLE
+    if not hmac.compare_digest(_mac(derived(secret, whose), said, command).encode(), mac.encode()):
+        raise Forged("its signature is of somebody else, or of another command")
     try:
-        principal = Principal.parse(f"{who}\n{origin}" if origin else who)
+        return _principal(who, said.get(CLAIMS, b""), said.get(BEHALF, b""))
     except ValueError as error:
         raise Forged(str(error)) from None
-    if principal is None:
-        raise Forged("it is signed, and names nobody")
-    whose = derived(secret, who) if principal.is_process else derived(secret, PEOPLE)
-    if not hmac.compare_digest(_mac(whose, said, command).encode(), mac.encode()):
-        raise Forged(f"its signature is not that of {principal}, or of another command")
-    if claims := said.get(CLAIMS):
-        more = _decode_claims(claims)
-        principal = replace(principal, groups=more.groups, roles=more.roles)
-    return principal
+
+
+@lru_cache(maxsize=_MOST_PRINCIPALS)
+def _principal(who: bytes, claims: bytes, origin: bytes) -> Principal:
+    """The principal of headers whose signature holds: a worker has written them. Raises `ValueError`."""
+    found = Principal.parse(f"{who.decode()}\n{origin.decode()}" if origin else who.decode())
+    if found is None:
+        raise ValueError("it is signed, and names nobody")
+    more = _decode_claims(claims) if claims else _Claims()
+    return replace(found, groups=more.groups, roles=more.roles)
 
 
 def _mac(secret: bytes, said: Mapping[str, bytes], command: Signed) -> str:
-    parts: Sequence[bytes] = (
-        *(said.get(name, b"") for name in (PRINCIPAL, CLAIMS, BEHALF)),
-        *(text.encode() for text in (command.type, command.aggregate_id, command.id, command.name)),
-        *(text.encode() for text in (command.content_type, command.expected_sequence, command.deadline)),
-        command.data,
+    type, aggregate_id, id, name, data, content_type, expected_sequence, deadline = command
+    parts = (
+        said.get(PRINCIPAL, b""),
+        said.get(CLAIMS, b""),
+        said.get(BEHALF, b""),
+        type.encode(),
+        aggregate_id.encode(),
+        id.encode(),
+        name.encode(),
+        content_type.encode(),
+        expected_sequence.encode(),
+        deadline.encode(),
+        data,
     )
-    text = b"".join([b"%d:%s" % (len(part), part) for part in parts])
-    return blake2b(text, key=secret, digest_size=_MAC_BYTES).hexdigest()
+    lengths = _LENGTHS % tuple(map(len, parts))  # so that nothing can be moved from one part to the next
+    return blake2b(lengths + b"".join(parts), key=secret, digest_size=_MAC_BYTES).hexdigest()
