@@ -23,6 +23,7 @@ _WORDS: dict[str, dict[str, Any]] = {
     "publish": {"on": True, "off": False},
     "kafka_security": {word: word for word in PROTOCOLS},
     "kafka_sasl_mechanism": {word: word for word in MECHANISMS},
+    "principal_required": {"yes": True, "no": False},
     "http_insecure": {"yes": True, "no": False},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"

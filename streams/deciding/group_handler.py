@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.command_handler import CommandHandler
+from streams.deciding.command_handler import UNKNOWN_KEY, CommandHandler
 from streams.deciding.decided_group import DecidedGroup, failure_over
 from streams.deciding.loading import EvolveFailed, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message
@@ -70,6 +70,9 @@ class GroupHandler:
         """
         group = DecidedGroup(self.log, self.decider.type, self.limits, head.nr + 1, dict(head.slices), now())
         commands = [self._read(message, head.topic_id) for message in messages]
+        if any(failure is not None and failure.type == UNKNOWN_KEY for _, failure in commands):
+            await until_it_answers(self._commands.keys.catch_up, f"{self.log}: reading keys", Unavailable, waits)
+            commands = [self._read(message, head.topic_id) for message in messages]
         ids = [envelope.aggregate_id for envelope, failure in commands if failure is None]
         began = time.monotonic()
         self._cached = self._loaded = 0

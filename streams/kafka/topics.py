@@ -126,6 +126,11 @@ def audit_topic(namespace: str, days: int, *needs: str) -> Topic:
     return Topic(f"{namespace}operations-audit", 1, days * DAY, any_partitions=True, needs=needs)
 
 
+def keys_topic(namespace: str, context: str) -> str:
+    """The topic of the keys with which the workers of a context check in whose name commands come."""
+    return f"{namespace}{context}-keys"
+
+
 def replies_topic(namespace: str) -> str:
     """The topic in which the project's own clients await replies."""
     return f"{namespace}replies"
@@ -161,6 +166,11 @@ def reply_topic(name: str, partitions: int, *needs: str) -> Topic:
 def changelog_topic(name: str, partitions: int) -> Topic:
     """A table's changelog: the last value of each key, for ever."""
     return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
+
+
+def key_topic(name: str, *needs: str) -> Topic:
+    """A topic of keys: the last value of each, for ever."""
+    return Topic(name, 1, FOREVER, cleanup="compact", needs=needs)
 
 
 async def ensure_topics(
