@@ -159,6 +159,10 @@ class Client(Protocol):
 C = TypeVar("C", bound=Client)
 
 
+class ClientsStopped(Exception):
+    """A client was asked for when there are to be none any more."""
+
+
 class SharedClient(Generic[C]):
     """A client that `start` makes when it is first needed.
 
@@ -176,14 +180,28 @@ class SharedClient(Generic[C]):
         self._stopped = False
 
     async def get(self) -> C:
-        """The present client. Raises the errors of `start`; the former client stays then."""
+        """The present client. Raises the errors of `start`, and the former client stays then; `ClientsStopped` once it
+        was stopped."""
         if self.current is None or self._spent:
             async with self._starting:
                 if self.current is None or self._spent:
-                    assert not self._stopped, "it is stopped"
-                    former, self.current, self._spent = self.current, await self._start(), False
+                    former, self.current, self._spent = self.current, await self._new(), False
                     self._end(former)
         return self.current
+
+    async def _new(self) -> C:
+        self._require_running()
+        client = await self._start()
+        try:
+            self._require_running()
+        except ClientsStopped:  # meanwhile, and nobody else knows this one
+            await let_end(client)
+            raise
+        return client
+
+    def _require_running(self) -> None:
+        if self._stopped:
+            raise ClientsStopped
 
     @contextlib.asynccontextmanager
     async def in_use(self) -> AsyncIterator[C]:
