@@ -14,12 +14,14 @@ Importing `streams.kafka.records` replaces aiokafka's `Fetcher` by the class bel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
@@ -191,7 +193,8 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             await asyncio.wait(self._pending_tasks)
             self._pending_tasks.clear()
         self._client.stop_looking()
-        await super().close()
+        with contextlib.suppress(KafkaError):  # by which fetching has failed: whoever reads has been told
+            await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> Any:
         if assignment is not self._asked:
