@@ -45,10 +45,11 @@ class LayoutWatch(LayoutFollower):
 
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and announce it. Raises `Unavailable`."""
-        layout = await self.reader.look()
+        layout = self.reader.layout  # an older one is refused, and the newest is the answer
         while (sealed := layout.seal(span.number, nr)) is not layout:
             layout = await self._journal.change_layout(self._type, sealed)
-        self.look_soon()
+        self.reader.note(layout)
+        self.has_changed()
         await announce(self._broker, self._topic, layout)
 
 
