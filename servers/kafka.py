@@ -13,7 +13,7 @@ from servers.where import ServersError, Where
 ONE_NODE = """\
 # A topic made by a typing error would hide it, and would have the wrong number of partitions.
 auto.create.topics.enable=false
-num.partitions=8
+num.partitions=32
 # One node: nothing to replicate to.
 default.replication.factor=1
 offsets.topic.replication.factor=1
