@@ -57,7 +57,7 @@ class Settings(Limits, KafkaAccess):
     """The beginnings of the topics that commands may name for their replies, separated by commas; empty: any."""
     read_model_url: str = field(default="", repr=False)
     """The database of what projections keep for all workers together; that of the journals, unless set."""
-    partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
+    partitions: Annotated[int, Meta(ge=1, le=4_096)] = 32
     logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
     """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
     Of no effect where the journal has some."""
