@@ -83,6 +83,7 @@ class KafkaClient:
 
     async def stop(self) -> None:
         """Send the waiting records, then disconnect."""
+        self._sender.end()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._probes.stop()
@@ -223,6 +224,16 @@ class KafkaClient:
 
     # -- replies and hints -----------------------------------------------------------------------------
 
+    @property
+    def replies_unsent(self) -> int:
+        """Replies on their way to Kafka."""
+        return self._sender.pending
+
+    @property
+    def replies_lost(self) -> int:
+        """Replies that could not be sent, or may not."""
+        return self._sender.lost
+
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
 
@@ -231,7 +242,7 @@ class KafkaClient:
         await self._sender.reply(replies)
 
     def hint(self, topic: str, partition: int, value: bytes) -> None:
-        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        """Send a commit hint in the background, again and again until Kafka has it, or a newer one."""
         self._sender.hint(topic, partition, value)
 
     async def _reply_partitions(self, topic: str) -> int:

@@ -11,21 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.deciding.cache import encode_snapshots
+from streams.deciding.cache import Cache, encode_snapshots
 from streams.deciding.decided_group import HeldCommand
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, Fenced, Journal, Unavailable
+from streams.journal.port import Commit, Fenced, Journal, SliceHead, Unavailable
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
+from streams.observability.instruments import Instruments
+from streams.observability.owner_metrics import OwnerMetrics
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
@@ -67,6 +69,7 @@ class Owner:
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
         follower: LogFollower | None = None,
+        metrics: OwnerMetrics | None = None,
     ) -> None:
         self.span = span
         self.log = handler.log
@@ -98,6 +101,7 @@ class Owner:
         self._waiting = waiting
         self._source: CommandSource | None = None
         self._follower = follower or LogFollower()
+        self._metrics = metrics or OwnerMetrics(Instruments(), handler.decider.type)
         self._deriving: asyncio.Task[None] | None = None
 
     # -- ownership ---------------------------------------------------------------------------------
@@ -124,21 +128,36 @@ class Owner:
     @property
     def covered(self) -> Mapping[int, int]:
         """The offset behind the last command that a commit covers, by slice; empty as long as it owns nothing."""
-        return {slice: head.offset + 1 for slice, head in self.head.slices.items()} if self.head is not None else {}
+        return _next_offsets(self.head.slices) if self.head is not None else {}
 
-    async def take_over(self) -> None:
+    async def take_over(
+        self, known: Sequence[Cache] = (), inherits: Callable[[Mapping[int, int]], None] = lambda offsets: None
+    ) -> None:
         """Become the owner: from here on the former one cannot append. Raises `Unavailable`, `TimeoutError`,
         `LogSealed`, and the errors of the journal; may be tried again, and then goes on with the rest.
+
+        `inherits` is told early from which offsets a log goes on that has parents, if nobody has had it before; `known`
+        are the caches of these parents.
 
         Then derives the commits that the former owner may not have derived.
         """
         began = time.monotonic()
         if self.head is None:
+            self.handler.cache.go_on_from(known)
             async with asyncio.timeout(TAKE_OVER_SECONDS):
                 old, self.head = await take_over(
-                    self._journal, self._commands, self.log, self.span, self.topic_id, self.identity, self._parents
+                    self._journal,
+                    self._commands,
+                    self.log,
+                    self.span,
+                    self.topic_id,
+                    self.identity,
+                    self._parents,
+                    lambda slices: inherits(_next_offsets(slices)),
                 )
             self.is_first = old is None
+            if not self.is_first:
+                self.forget()
             self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
         commit = self.head
         await self.derivation.repair(commit)
@@ -152,7 +171,19 @@ class Owner:
             self.takeover_seconds * 1e3,
             ", ".join(f"{slice}:{offset}" for slice, offset in self.covered.items()),
         )
+        self._metrics.taken_over(self.takeover_seconds)
         self._follower.taken(commit)
+        # A former owner may have died before it told of its last commit; a tail that reads this one finds it.
+        self._replies.hint(self.span.seat, commit)
+
+    async def warm(self, messages: Iterable[Message]) -> None:
+        """Load the aggregates of commands that are to come. Right before `open`, and where nobody has had the log."""
+        await self.handler.warm(messages)
+        self.handler.cache.shrink(self.span.begins_after)
+
+    def forget(self) -> None:
+        """Another owner may have changed what was loaded or known."""
+        self.handler.cache.clear()
 
     def open(self, source: CommandSource) -> None:
         """Take messages, which `source` brings, of each slice from the command after the last one committed. Does
@@ -226,6 +257,7 @@ class Owner:
         """Decide nothing any more. The trace of a bug is not logged here: the same may end one owner after another."""
         if not self._ended:
             self.lost, self.why_lost = error, reason or _reason(error)
+            self._metrics.lost(error)
             self._end(self.why_lost)
 
     async def close(self, seconds: float = CLOSE_SECONDS, why: str = "this worker stops") -> None:
@@ -301,6 +333,7 @@ class Owner:
         head = self.head
         assert head is not None
         group = await self.handler.decide_group(messages, head, self._waits)
+        self._metrics.decided(group)
         for slice, command in group.held.items():
             self._hold(slice, command)
         rest = [message for message in messages[group.done :] if message.partition not in group.held]
@@ -322,12 +355,14 @@ class Owner:
             events=group.events,
         )
         snapshots = encode_snapshots(group.snapshots) if self._journal.is_transactional else ()
+        began = time.monotonic()
         await until_it_answers(
             lambda: self._journal.append(commit, snapshots),
             f"{self.log}: appending commit {commit.nr}",
             Unavailable,
             self._waits,
         )
+        written = time.monotonic() - began
         self.head = commit
         self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
@@ -335,8 +370,13 @@ class Owner:
             self._replies.hint(self.span.seat, commit, self._hinted or head)
             self._hinted = commit
         await self._replies.replies(group.replies)
+        self._metrics.committed(group, written)
         await self.derivation.put(commit, group.snapshots)
         self.queue.put_back(rest)
+
+
+def _next_offsets(slices: Mapping[int, SliceHead]) -> Mapping[int, int]:
+    return {slice: head.offset + 1 for slice, head in slices.items()}
 
 
 def _reason(error: Exception) -> str:
