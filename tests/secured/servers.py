@@ -24,9 +24,12 @@ from tests.secured.stores import Secured
 NAMES = ("kafka", "cassandra", "postgres")
 PORTS = {"kafka": 9194, "cassandra": 9142, "postgres": 5533}
 """Of those that stay."""
+NAME = "tests"
+USER = f"token:{NAME}"
+"""Who asks the workers."""
 GRANTS = """\
 [[grants]]
-to = ["token:tests"]
+to = ["{user}"]
 role = "{role}"
 contexts = ["*"]
 """
@@ -76,10 +79,10 @@ class SecuredServers:
         """The certificate of workers, and the one token that opens them."""
         self.stores.authority.issue_here("worker")
         self.folder.mkdir(parents=True, exist_ok=True)
-        token, line = new_token("tests")
+        token, line = new_token(NAME)
         self.token_file.write_text(token)
         (self.folder / "tokens").write_text(line + "\n")
-        (self.folder / "grants.toml").write_text("\n".join(GRANTS.format(role=role) for role in ROLES))
+        (self.folder / "grants.toml").write_text("\n".join(GRANTS.format(user=USER, role=role) for role in ROLES))
 
     # -- what opens them -----------------------------------------------------------------------------
 

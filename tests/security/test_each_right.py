@@ -26,7 +26,7 @@ from tests.e2e.orders import OPEN
 from tests.e2e.test_least_rights import do_everything
 from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, TIMERS, USERS, Worker
 from tests.secured.let_in import SENDS_TO, password_of
-from tests.secured.servers import secured_servers
+from tests.secured.servers import USER, secured_servers
 from tests.secured.system import SecuredSystem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -144,7 +144,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
 
 async def test_with_all_of_them(shop: Shop) -> None:
     """All that a system does is done: over Kafka and HTTP, with TLS and logins, a token and certificates."""
-    await do_everything(shop.system, shop.door)
+    await do_everything(shop.system, shop.door, USER)
     assert await shop.all_well()
     assert {"topic", "group"} == {right.resource for right in shop.rights}
 
