@@ -16,7 +16,7 @@ from pathlib import Path
 from servers import control, process
 from servers.kafka import BROKERS
 from servers.secured.kafka import ADMIN, SecuredKafka
-from servers.where import Where
+from servers.where import ServersError, Where
 from streams.access.tokens import new_token
 from tests.chaos.servers import server_port
 from tests.secured.stores import Secured
@@ -146,6 +146,14 @@ def secured_servers(root: Path, *names: str) -> Iterator[SecuredServers]:
 
 def main(arguments: list[str]) -> int:
     """`up` or `down`; the exit code."""
+    try:
+        return _run(arguments)
+    except ServersError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     match arguments:
         case ["up"] if not SecuredServers.that_stay().are_up:
             shutil.rmtree(SecuredServers.that_stay().root)
