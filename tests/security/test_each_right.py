@@ -3,8 +3,6 @@ one is missing, and goes on when that is given back."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import re
 from collections import defaultdict
@@ -35,7 +33,6 @@ APPS = (ORDERS, PRODUCTS, USERS, CHECKOUT, TIMERS, PROJECTIONS)
 TYPES = ("order", "product", "user", "email", "checkout", "timer")
 NOTICED, WELL = 60.0, 90.0
 STOPS = 10.0
-TRAFFIC_SECONDS = 0.5
 LARGE = 3_000_000
 CONFIGS = "DescribeConfigs"
 
@@ -106,12 +103,16 @@ class Shop:
         except (KeyError, TimeoutError, aiohttp.ClientError):
             return False
 
-    async def traffic(self) -> None:
-        """A command to each type now and then, whose reply goes to a topic of ours."""
-        while True:
-            for type in TYPES:
-                await self.system.command(type, "traffic", "NoSuchCommand", {}, reply_to=self.system.topic("answers"))
-            await asyncio.sleep(TRAFFIC_SECONDS)
+    async def ask_all(self) -> list[str]:
+        """A command to each type, whose reply goes to a topic of ours: the ids."""
+        topic = self.system.topic("answers")
+        return [await self.system.command(type, "x", "NoSuchCommand", {}, reply_to=topic) for type in TYPES]
+
+    async def all_reply(self) -> None:
+        """Return when each type has replied there."""
+        inbox = await self.system.answers()
+        for id in await self.ask_all():
+            assert "failed" == (await inbox.answer(id, seconds=WELL))["status"]
 
 
 async def printed(system: SecuredSystem, app: str) -> list[Right]:
@@ -155,32 +156,48 @@ async def test_without_one_of_them(shop: Shop, right: str) -> None:
     """Each right that is taken away is named by the worker that had it, and orders are opened no more; given back, all
     goes on by itself. The rights of one kind are taken from all apps at a time."""
     await eventually(shop.all_well, WELL, "not all are well")
-    taken = [it for it in shop.rights if f"{it.resource} {it.operation}" == right]
-    begins = {app: len(worker.lines) for app, worker in shop.workers.items()}
+    taken = [it for it in shop.rights if f"{it.resource} {it.operation}" == right and not it.prefixed]
     missed = list(taken)
 
     async def all_said() -> bool:
         nonlocal missed
         for app, worker in shop.workers.items():
-            _, shown = await shop.health(worker)
-            lost = [line for line in worker.lines[begins[app] :] if "messages to it are lost" in line]
-            text = "\n".join([shown, *lost])
+            _, text = await shop.health(worker)
             missed = [it for it in missed if it.app != app or not it.is_said_in(text)]
         return not missed
 
-    traffic = asyncio.create_task(shop.traffic())
     try:
         await shop.change(taken, back=False)
         await eventually(all_said, NOTICED, lambda: "nobody has said\n" + "\n".join(map(str, missed)))
         assert not await shop.order()
     finally:
-        traffic.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await traffic
         await shop.change(taken, back=True)
     await eventually(shop.all_well, WELL, lambda: "\n".join(worker.tail() for worker in shop.workers.values()))
     await eventually(shop.order, WELL, shop.door.tail)
     assert all(worker.running for worker in shop.workers.values())
+
+
+@pytest.mark.full
+async def test_without_the_topics_of_replies(shop: Shop) -> None:
+    """What `REPLY_TOPICS` names is no topic that a worker needs: commands are decided, their replies are lost, and that
+    is said."""
+    await shop.all_reply()
+    taken = [it for it in shop.rights if it.prefixed and it.operation == "Write"]
+    begins = {it: len(shop.workers[it.app].lines) for it in taken}
+    inbox = await shop.system.answers()
+
+    def unsaid() -> list[Right]:
+        new = {it: "\n".join(shop.workers[it.app].lines[begins[it] :]) for it in taken}
+        return [it for it in taken if not ("messages to it are lost" in new[it] and it.is_said_in(new[it]))]
+
+    try:
+        await shop.change(taken, back=False)
+        ids = await shop.ask_all()
+        await eventually(lambda: not unsaid(), NOTICED, lambda: f"nobody has said {unsaid()}")
+        assert [] == [id for id in ids if inbox.by_key[id]]
+    finally:
+        await shop.change(taken, back=True)
+    await shop.all_reply()
 
 
 @pytest.mark.full
@@ -189,7 +206,7 @@ async def test_without_a_look_at_configs(shop: Shop, app: str) -> None:
     """By `DescribeConfigs` a worker knows which records a topic takes; without, it goes by what topics usually take."""
     user, names = next(right.user for right in shop.rights if right.app == app), []
     for right in shop.rights:
-        if right.app == app and right.operation == CONFIGS and not right.prefixed:
+        if right.app == app and right.operation == CONFIGS:
             names.append(right)
             await shop.system.configure(
                 right.name.removeprefix(shop.system.namespace), {"max.message.bytes": str(LARGE)}
