@@ -42,15 +42,19 @@ class Acl(NamedTuple):
     operations: tuple[str, ...]
 
 
-def acls(topics: Iterable[Topic], groups: Iterable[str], written_prefixes: Iterable[str] = ()) -> list[Acl]:
-    """For what is needed of these topics, being a member of these groups, and sending to topics with these prefixes. To
-    read or to write is to describe, too; what nothing is needed of is not among them."""
+def acls(
+    topics: Iterable[Topic], groups: Iterable[str], written_prefixes: Iterable[str] = (), watched: Iterable[str] = ()
+) -> list[Acl]:
+    """For what is needed of these topics, being a member of these groups, sending to topics with these prefixes, and
+    looking at groups that are watched. To read or to write is to describe, too; what nothing is needed of is not among
+    them."""
     needs: dict[str, set[str]] = defaultdict(set)
     for topic in topics:
         needs[topic.name].update(topic.needs)
     found = [Acl("topic", name, "literal", _operations(name, some)) for name, some in sorted(needs.items()) if some]
     found += [Acl("topic", name, "prefixed", _operations(name, {WRITE})) for name in sorted({*written_prefixes})]
-    return found + [Acl("group", name, "literal", (READ,)) for name in sorted({*groups})]
+    found += [Acl("group", name, "literal", (READ,)) for name in sorted({*groups})]
+    return found + [Acl("group", name, "literal", (DESCRIBE,)) for name in sorted({*watched} - {*groups})]
 
 
 def of_operators(settings: Settings, types: Iterable[str], group: str) -> list[Acl]:

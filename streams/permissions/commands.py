@@ -56,7 +56,7 @@ async def acls(
         _print_acls(self, people, principal or f"User:{whose}", config, as_json)
         return
     types = [topic for type in sends_to for topic in type_topics(settings.namespace, type, settings.partitions, SENDS)]
-    found = kafka_acls.acls([*rights.topics, *rights.others, *types], rights.groups, rights.prefixes)
+    found = kafka_acls.acls([*rights.topics, *rights.others, *types], rights.groups, rights.prefixes, rights.watched)
     _print_acls(self, found, principal or f"User:{self.app.conf.id}", config, as_json)
     for prefix in rights.prefixes:
         if kafka_acls.reaches_types(prefix, settings.namespace):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _READ_BY_SYSTEMS = re.compile(
-    r"(-(commands|logs|commits|events|dead-letters|changelog|control|audit)|gateway-replies)$"
+    r"(-(commands|logs|commits|events|dead-letters|changelog|control|keys|audit)|gateway-replies)$"
 )
 
 

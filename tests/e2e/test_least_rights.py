@@ -104,6 +104,14 @@ async def do_everything(system: System, door: Worker) -> None:
         assert "failed" == (await system.ask(type, "x", "NoSuchCommand", {}))["status"]
         id = await system.command(type, "x", "NoSuchCommand", {}, reply_to=system.topic("replies"))
         await eventually(lambda id=id: _has(inbox, id), 15, f"no reply of {type} on the usual topic")
+    await eventually(lambda: _all_looked_at(system, door), 30, "the console cannot look at all")
+
+
+async def _all_looked_at(system: System, door: Worker) -> bool:
+    """Whether the console sees the dead letters of all types, and all else."""
+    _, told, _ = await system.get(door, "/findings")
+    letters = {finding["concerns"][0]["name"] for finding in told["findings"] if "dead-letters:" in finding["id"]}
+    return len(letters) == 6 and not any(check["fault"] for check in told["checks"])
 
 
 async def _has(inbox: Inbox, id: str) -> bool:

@@ -42,6 +42,7 @@ streams.kafka.fetching
 streams.kafka streams.registry
 streams.audit
 streams.membership
+streams.principals
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.observability
 streams.ownership streams.verification
