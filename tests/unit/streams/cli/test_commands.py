@@ -574,6 +574,7 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ["send", "order", "1"],
         ["send", "order", "1", "X", "{}", "--wait", "-1"],
+        ["send", "order", "1", "#release"],
         ["show", "order", "1", "--at", "0"],
         ["dead-letters", "burn", "order", "0:1"],
         ["dead-letters", "list", "order", "--limit", "0"],
