@@ -190,8 +190,10 @@ async def _once_led(client: Any, wanted: dict[str, Topic], made: Sequence[Topic]
     present: dict[str, TopicMetadata] = {}
     try:
         async with asyncio.timeout(METADATA_TIMEOUT):
-            while not _are_led(made, present := await _present(client, wanted)):
+            present = await _present(client, wanted)
+            while not _are_led(made, present):
                 await asyncio.sleep(0.05)
+                present = await _present(client, wanted)
     except TimeoutError:
         names = ", ".join(topic.name for topic in made if not _are_led([topic], present))
         raise TopicError(
