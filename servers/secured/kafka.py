@@ -25,7 +25,8 @@ that. The ports of each further broker are as far on as those of brokers in the 
 ADMIN = "admin"
 USERS = (ADMIN, "orders", "products", "users", "checkout", "projections", "nobody")
 """Who has a login. All but the administrator have no right that was not granted."""
-SERVER = "broker"
+SERVER, WEB = "broker", "web"
+"""Whose certificates are for this machine: the brokers', and one for web ports of workers."""
 START_SECONDS = 120.0
 
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required {};"
@@ -118,6 +119,8 @@ class SecuredKafka:
     jars: Path = Path(".servers/kafka")
     heap: str = "320m"
     count: int = 1
+    more: str = ""
+    """Lines of `server.properties` that count before those of the same name."""
 
     @classmethod
     def from_environment(cls, count: int | None = None) -> SecuredKafka:
@@ -174,6 +177,7 @@ class SecuredKafka:
         shutil.rmtree(self.folder, ignore_errors=True)
         authority = Authority(self.folder)
         authority.issue_here(SERVER)
+        authority.issue_here(WEB)
         for user in USERS:
             authority.issue(user)
             file = self.password_file(user)
@@ -225,18 +229,22 @@ class SecuredKafka:
         return " ".join(f'user_{user}="{self.password(user)}"' for user in USERS)
 
     def _properties(self, broker: Broker) -> str:
-        return PROPERTIES.format(
-            number=broker.number,
-            voters=kafka.voters(HOST, [each.port for each in self.brokers]),
-            host=HOST,
-            port=broker.port,
-            controller=broker.port + 1,
-            mutual=broker.port + 2,
-            folder=self.folder,
-            data=broker.data,
-            server=SERVER,
-            admin=ADMIN,
-            plain=PLAIN.format(self._users()),
-            audience=AUDIENCE,
-            issuer=ISSUER,
-        ) + kafka.replicated(self.count)
+        return (
+            PROPERTIES.format(
+                number=broker.number,
+                voters=kafka.voters(HOST, [each.port for each in self.brokers]),
+                host=HOST,
+                port=broker.port,
+                controller=broker.port + 1,
+                mutual=broker.port + 2,
+                folder=self.folder,
+                data=broker.data,
+                server=SERVER,
+                admin=ADMIN,
+                plain=PLAIN.format(self._users()),
+                audience=AUDIENCE,
+                issuer=ISSUER,
+            )
+            + kafka.replicated(self.count)
+            + self.more
+        )

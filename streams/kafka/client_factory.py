@@ -168,7 +168,8 @@ class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
 
     def __init__(self, host: str, port: int, **options: Any) -> None:
         super().__init__(host, port, **options)
-        self._patience = self._prompt = float(self._request_timeout)
+        self._patience: float = options["request_timeout_ms"] / 1000
+        self._prompt = self._patience
 
     async def connect(self) -> Any:
         """As aiokafka's."""
@@ -209,6 +210,10 @@ class Client(Protocol):
 C = TypeVar("C", bound=Client)
 
 
+class ClientsStopped(Exception):
+    """A client was asked for when there are to be none any more."""
+
+
 class SharedClient(Generic[C]):
     """A client that `start` makes when it is first needed.
 
@@ -226,14 +231,28 @@ class SharedClient(Generic[C]):
         self._stopped = False
 
     async def get(self) -> C:
-        """The present client. Raises the errors of `start`; the former client stays then."""
+        """The present client. Raises the errors of `start`, and the former client stays then; `ClientsStopped` once it
+        was stopped."""
         if self.current is None or self._spent:
             async with self._starting:
                 if self.current is None or self._spent:
-                    assert not self._stopped, "it is stopped"
-                    former, self.current, self._spent = self.current, await self._start(), False
+                    former, self.current, self._spent = self.current, await self._new(), False
                     self._end(former)
         return self.current
+
+    async def _new(self) -> C:
+        self._require_running()
+        client = await self._start()
+        try:
+            self._require_running()
+        except ClientsStopped:  # meanwhile, and nobody else knows this one
+            await let_end(client)
+            raise
+        return client
+
+    def _require_running(self) -> None:
+        if self._stopped:
+            raise ClientsStopped
 
     @contextlib.asynccontextmanager
     async def in_use(self) -> AsyncIterator[C]:

@@ -122,6 +122,16 @@ def control_topic(namespace: str, app: str = "projections") -> str:
     return f"{namespace}{app}-control"
 
 
+def audit_topic(namespace: str, days: int, *needs: str) -> Topic:
+    """The topic of what operators order, of all apps of a namespace: in one order, and kept for so many days."""
+    return Topic(f"{namespace}operations-audit", 1, days * DAY, any_partitions=True, needs=needs)
+
+
+def keys_topic(namespace: str, context: str) -> str:
+    """The topic of the keys with which the workers of a context check in whose name commands come."""
+    return f"{namespace}{context}-keys"
+
+
 def replies_topic(namespace: str) -> str:
     """The topic in which the project's own clients await replies."""
     return f"{namespace}replies"
@@ -157,6 +167,11 @@ def reply_topic(name: str, partitions: int, *needs: str) -> Topic:
 def changelog_topic(name: str, partitions: int) -> Topic:
     """A table's changelog: the last value of each key, for ever."""
     return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
+
+
+def key_topic(name: str, *needs: str) -> Topic:
+    """A topic of keys: the last value of each, for ever."""
+    return Topic(name, 1, FOREVER, cleanup="compact", needs=needs)
 
 
 async def ensure_topics(

@@ -27,7 +27,15 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka import client_factory
-from streams.kafka.client_factory import ClientFactory, Consumer, PromptConnection, connect, started
+from streams.kafka.client_factory import (
+    ClientFactory,
+    ClientsStopped,
+    Consumer,
+    PromptConnection,
+    SharedClient,
+    connect,
+    started,
+)
 from streams.runtime.application import Application
 from streams.secret import Secret
 from streams.security import refusals
@@ -252,3 +260,34 @@ async def test_a_topic_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> 
         await Silent().getmany()
     with pytest.raises(TopicForbidden, match="order-events: this process may not look at it: grant Describe"):
         await Silent().getmany(timeout_ms=5)
+
+
+class Shared:
+    """A client that is stopped once."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    async def stop(self) -> None:
+        self.stopped += 1
+
+
+async def test_a_client_that_is_being_made_when_all_are_stopped() -> None:
+    """It is stopped as soon as it is there, and whoever waits for it is told, as is whoever asks later."""
+    may_start, made = asyncio.Event(), Shared()
+
+    async def start() -> Shared:
+        await may_start.wait()
+        return made
+
+    clients = SharedClient(start, asyncio.create_task)
+    asked = [asyncio.create_task(clients.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await clients.stop()
+    may_start.set()
+    for task in asked:
+        with pytest.raises(ClientsStopped):
+            await task
+    assert (1, None) == (made.stopped, clients.current)
+    with pytest.raises(ClientsStopped):
+        await clients.get()
