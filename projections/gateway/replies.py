@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -44,6 +45,8 @@ FETCH_WAIT_MS = 5_000
 """How long a broker keeps a request that finds nothing. All partitions are in it, so a record that comes ends it."""
 AT_ONCE = 500
 """Records that are written at once, while nothing else is done."""
+POSITIONS_SECONDS = 0.5
+"""Between two looks how far all partitions are read, whether something has come of them or not."""
 PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
 
@@ -172,6 +175,7 @@ class GatewayReplies:
         """Read for ever, from where the file says. Raises `sqlite3.Error`."""
         await self.open()
         self._add_pending(self.commands.pending())
+        looked = 0.0
         async with self._consumer() as consumer:
             while True:
                 await yield_if_due()
@@ -180,8 +184,11 @@ class GatewayReplies:
                     f"Kafka: reading {self._topic}",
                     ERRORS,
                 )
-                # Where it reads on, also behind the mark of a transaction.
-                positions = {tp.partition: await consumer.position(tp) for tp in consumer.assignment()}
+                # Where it reads on; now and then of all partitions, also behind the mark of a transaction.
+                if is_due := time.monotonic() - looked > POSITIONS_SECONDS:
+                    looked = time.monotonic()
+                tps = consumer.assignment() if is_due else batches
+                positions = {tp.partition: await consumer.position(tp) for tp in tps}
                 self._keep(list(chain.from_iterable(batches.values())), positions)
                 async with self._moved:
                     self._moved.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -133,6 +134,18 @@ class GroupHandler:
         for error in await asyncio.gather(*map(self._load, cold), return_exceptions=True):
             if error is not None:
                 raise error
+
+    async def warm(self, messages: Iterable[Message]) -> None:
+        """Load the aggregates of commands that are to come, while there is no group, and nobody changes them."""
+        keys = dict.fromkeys(message.key for message in messages if message.key is not None)
+        ids = [key.decode(errors="replace") for key in keys]
+        await asyncio.gather(*(self._warm(aggregate_id) for aggregate_id in ids if aggregate_id not in self.cache))
+
+    async def _warm(self, aggregate_id: str) -> None:
+        with contextlib.suppress(Exception):  # it is met again, and said, when the aggregate is needed
+            async with self._loads:
+                aggregate = await self.look(aggregate_id)
+            self.cache.put(aggregate_id, aggregate)
 
     async def _load(self, aggregate_id: str) -> None:
         async with self._loads:

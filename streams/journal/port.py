@@ -267,7 +267,8 @@ class Catalog(StoredSchemas, Protocol):
         """How far the tail said that it had published, in all slices; the events topic itself may be further."""
 
     async def save_published(self, log: str, published: Published) -> None:
-        """Remember how far a log was published."""
+        """Remember how far a log was published, unless a later commit is remembered: a write that comes late, of a tail
+        that is gone too, takes nothing back."""
 
 
 class Maintenance(Protocol):
@@ -278,6 +279,9 @@ class Maintenance(Protocol):
 
     async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
         """Remove derived rows that the log does not have."""
+
+    async def replace_published(self, log: str, published: Published) -> None:
+        """Remember how far a log was published, whatever is remembered."""
 
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
         """Remove a snapshot that the log contradicts; loading is slower until there is a new one."""

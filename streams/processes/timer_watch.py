@@ -93,7 +93,7 @@ class TimerWatch(LogFollower):
         instruments = instruments or Instruments()
         self._late = instruments.gauge(catalog.TIMERS_LATE)
         self._late_seconds = instruments.gauge(catalog.TIMERS_LATE_SECONDS)
-        self._delay = instruments.histogram(catalog.TIMER_DELAY)
+        self._delay = instruments.histogram(catalog.TIMER_DELAY).of()
         self._said_late = float("-inf")
         self._changed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None

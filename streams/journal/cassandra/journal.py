@@ -290,6 +290,9 @@ class CassandraJournal:
             for row in rows
         )
 
+    async def replace_published(self, log: str, published: Published) -> None:
+        await self._session.run("replace_published", published.nr, published.index, log)
+
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
         await self._session.run("remove_snapshot", type, aggregate_id)
 
@@ -305,4 +308,6 @@ class CassandraJournal:
         return Published(*rows[0]) if rows else None
 
     async def save_published(self, log: str, published: Published) -> None:
-        await self._session.run("save_published", log, published.nr, published.index)
+        nr, index = published.nr, published.index
+        if not (await self._session.run("save_published", nr, index, log, nr))[0][0]:  # a later one, or none
+            await self._session.run("first_published", log, nr, index)

@@ -34,7 +34,9 @@ STATEMENTS = {
     "schemas": "SELECT fingerprint, avsc FROM {k}.schemas",
     "save_schema": "INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)",
     "published": "SELECT nr, idx FROM {k}.published WHERE log = ?",
-    "save_published": "INSERT INTO {k}.published (log, nr, idx) VALUES (?, ?, ?)",
+    "first_published": "INSERT INTO {k}.published (log, nr, idx) VALUES (?, ?, ?) IF NOT EXISTS",
+    "save_published": "UPDATE {k}.published SET nr = ?, idx = ? WHERE log = ? IF nr <= ?",
+    "replace_published": "UPDATE {k}.published SET nr = ?, idx = ? WHERE log = ? IF EXISTS",
     "identity": f"SELECT {_IDENTITY} FROM {{k}}.identity WHERE one = 1",
     "claim": f"INSERT INTO {{k}}.identity (one, {_IDENTITY}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
     "layout": "SELECT version, layout FROM {k}.layouts WHERE type = ?",
@@ -43,5 +45,6 @@ STATEMENTS = {
 }
 SERIAL = {"commit", "newest", "identity", "layout"}
 """Read with a round of Paxos: see `journal.py`."""
-CONDITIONAL = {"append", "claim", "first_layout", "change_layout"}
+_OF_PUBLISHED = {"first_published", "save_published", "replace_published"}
+CONDITIONAL = {"append", "claim", "first_layout", "change_layout", *_OF_PUBLISHED}
 """Sent once by the driver, which must not repeat them on its own."""

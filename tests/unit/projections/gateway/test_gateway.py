@@ -69,7 +69,7 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
-    gateway._replies._active = frozenset(range(8))
+    gateway._replies._active = frozenset(range(Settings().partitions))
     view: Any = None
     first, again = (asyncio.create_task(gateway.post(view, request({"type": "PlaceOrder"}), "order")) for _ in range(2))
     refused = asyncio.create_task(gateway.post(view, request(*other), "order"))
@@ -96,7 +96,7 @@ async def test_what_an_id_of_somebody_else_is_of(tmp_path: Path) -> None:
     side: Any = SimpleNamespace(app=app, broker=Kafka(), logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
-    gateway._replies._active = frozenset(range(8))
+    gateway._replies._active = frozenset(range(Settings().partitions))
     view: Any = None
     place = {"type": "PlaceOrder"}
     with asked_by(Identified(Principal("oidc", "alice"))):

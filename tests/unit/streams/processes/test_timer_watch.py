@@ -28,6 +28,8 @@ from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.limits import Limits
 from streams.moments import in_utc
+from streams.observability import catalog
+from streams.observability.instruments import Instruments
 from streams.ownership.replies import Replies
 from streams.processes import timer_watch
 from streams.processes.dispatcher import CommandDispatcher
@@ -71,6 +73,7 @@ class World:
         self.watched = MemoryJournal(self.store)
         """The journal as the watch sees it."""
         self.supervisor = Supervisor()
+        self.instruments = Instruments()
         self.now = NOON
         self.commands: list[Message] = []
         """All that were sent, and in `topic` those of each slice."""
@@ -156,7 +159,9 @@ class World:
             replies=NoReplies(),
             commands=Topic(),
             dispatch=dispatcher.dispatch,
-            follower=TimerWatch(CONTEXT, SPAN, self.watched, broker, self.supervisor, now=lambda: self.now),
+            follower=TimerWatch(
+                CONTEXT, SPAN, self.watched, broker, self.supervisor, self.instruments, lambda: self.now
+            ),
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -227,6 +232,29 @@ async def test_fires_without_any_table(world: World) -> None:
     assert f"fire:timer-{partition_of(b'a', SLICES)}:2:0" in world.fire_ids
     world.now += SECOND
     await world.orders("a", "b", "c")
+
+
+async def test_what_is_late_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked to fire or not, until it has fired; then how late that was. An owner that is lost counts nothing."""
+    monkeypatch.setattr(timer_watch, "LATE_SECONDS", 0.0)
+
+    def late() -> list[float]:
+        gauges = [world.instruments.gauge(metric) for metric in (catalog.TIMERS_LATE, catalog.TIMERS_LATE_SECONDS)]
+        return [sample.value for gauge in gauges for sample in gauge.family().samples]
+
+    await until(lambda: late() == [0.0, 0.0])
+    await world.schedule(a=NOON + SECOND, b=NOON + 2 * SECOND, c=NOON + 60 * SECOND)
+    world.holds_back = True
+    world.now += 5 * SECOND
+    await until(lambda: late() == [2.0, 4.0])
+    world.holds_back = False
+    await world.read()
+    await world.orders("a", "b")
+    await until(lambda: late() == [0.0, 0.0])
+    delay = world.instruments.histogram(catalog.TIMER_DELAY).of()
+    assert 2 == sum(delay.counts)
+    world.kill()
+    await until(lambda: not late())
 
 
 async def test_takeover(world: World) -> None:
