@@ -42,8 +42,9 @@ async def settings_of(system: System, topic: str) -> dict[str, str]:
 
 
 async def test_topics_are_made_before_the_first_message(system: System, worker: Worker) -> None:
-    """A worker makes the topics of its type and of replies with `PARTITIONS` partitions each, and those alone."""
-    expected = {system.topic(name): PARTITIONS for name in RETENTION}
+    """A worker makes the topics of its type and of replies with `PARTITIONS` partitions each, that of its keys with
+    one, and those alone."""
+    expected = {system.topic(name): PARTITIONS for name in RETENTION} | {system.topic("orders-keys"): 1}
     assert expected == {topic: n for topic, n in (await system.topics()).items() if "-__assignor" not in topic}
 
 
