@@ -114,8 +114,8 @@ class FiguresRecorder(Part):
             lags = None
         return {
             "commands": None if lags is None else self._decided_since(lags) / seconds,
-            "events": self._since("events", sum(self._events.values.values())) / seconds,
-            "requests": self._since("requests", sum(self._requests.values.values())) / seconds,
+            "events": self._since("events", self._events.total) / seconds,
+            "requests": self._since("requests", self._requests.total) / seconds,
             **self._http.quantiles("command"),
             **self._visible.quantiles("visible"),
             "lag_events": None if lags is None else max((lag.events for lag in lags), default=0),
@@ -149,7 +149,7 @@ class _Window:
     def quantiles(self, name: str) -> dict[str, float | None]:
         """The median, and what 99 of 100 are below."""
         bounds = self._histogram.metric.buckets
-        spreads = [spread.counts for labels, spread in self._histogram.spreads.items() if self._wanted(labels)]
+        spreads = [spread.counts for labels, spread in self._histogram.series.items() if self._wanted(labels)]
         counts = [sum(column) for column in zip(*spreads, strict=True)] or [0] * (len(bounds) + 1)
         before, self._before = self._before or counts, counts
         new = [count - former for count, former in zip(counts, before, strict=True)]

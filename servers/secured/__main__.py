@@ -1,4 +1,4 @@
-"""The command line: up, down, apply, grant, revoke."""
+"""The command line: up, down, apply, grant, revoke, prepare."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ not granted.
   faust -A streams.shop.orders acls --principal User:orders --json | python -m servers.secured apply
   python -m servers.secured revoke orders Read topic:order-commands
   python -m servers.secured down
+  python -m servers.secured prepare            certificates and passwords alone, for compose.secured.yaml
 """
 ENVIRONMENT = """\
 environment:
@@ -46,10 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     server = SecuredKafka.from_environment(getattr(options, "brokers", None))
+    if options.action in ("up", "prepare") and not server.ca.exists():
+        server.prepare()
     match options.action:
+        case "prepare":
+            print(f"the authority: {server.ca}; of each user <name>.password and <name>.pem in {server.folder}")
         case "up":
-            if not server.ca.exists():
-                server.prepare()
             server.start()
             print(f"for the workers: KAFKA_BROKERS={';'.join(f'kafka://{address}' for address in server.servers)}")
             print(f"the authority: {server.ca}; of each user <name>.password and <name>.pem in {server.folder}")
@@ -77,12 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "servers.secured", description=HELP, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down|apply|grant|revoke")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="up|down|apply|grant|revoke|prepare")
     up = actions.add_parser("up", help="start what does not run, and wait until it answers")
     up.add_argument("--brokers", type=int, choices=(1, BROKERS), help="default: as many as there are, else one")
     actions.add_parser("down", help="stop it; its data stay")
     what = "grant what `faust -A APP acls --principal User:NAME --json` prints, from standard input"
     actions.add_parser("apply", help=what, description=what)
+    actions.add_parser("prepare", help="make certificates and passwords, unless they are there, and start nothing")
     for change, what in {"grant": "let a user do something", "revoke": "take it back, as it was granted"}.items():
         sub = actions.add_parser(change, help=what, description=what)
         sub.add_argument("user")

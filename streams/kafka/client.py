@@ -77,6 +77,7 @@ class KafkaClient:
 
     async def stop(self) -> None:
         """Send the waiting records, then disconnect."""
+        self._sender.end()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._probes.stop()
@@ -222,7 +223,7 @@ class KafkaClient:
         await self._sender.reply(replies)
 
     def hint(self, topic: str, partition: int, value: bytes) -> None:
-        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        """Send a commit hint in the background, again and again until Kafka has it, or a newer one."""
         self._sender.hint(topic, partition, value)
 
     async def _reply_partitions(self, topic: str) -> int:

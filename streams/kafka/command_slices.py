@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from aiokafka.errors import KafkaError
 
+from streams.concurrency.tasks import all_of
 from streams.journal.port import Unavailable
 from streams.journal.position import Position, stream_name
 from streams.kafka.client import KafkaClient
@@ -43,9 +44,8 @@ class CommandSlices:
         topic = await self._describe(self._events)
         if not after and topic is not None and (without := topic.without_leader.intersection(self._slices)):
             raise Unavailable(f"Kafka: no leader of {self._events}-{min(without)}, which may have events")
-        for slice, end in (await self._ends(self._events, topic)).items():
-            if end:
-                await self._check_last(stream_name(type, slice), slice, after)
+        ends = await self._ends(self._events, topic)
+        await all_of(self._check_last(stream_name(type, slice), slice, after) for slice, end in ends.items() if end)
 
     async def gap_is_empty(self, slice: int, start: int, end: int) -> bool:
         """Whether no command of a slice has start <= offset < end; False also when Kafka does not answer."""

@@ -53,17 +53,36 @@ def histogram(name: str, about: str, *labels: str, buckets: tuple[float, ...]) -
     return Metric("histogram", name, about, labels, buckets)
 
 
+@dataclass(slots=True)
+class Count:
+    """One series of a counter. Whoever counts often keeps it, and adds to `value`."""
+
+    value: float = 0.0
+
+
 class Counter:
     """The numbers of a counter: those that were added, and those that somebody keeps himself."""
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
-        self.values: dict[Labels, float] = {}
+        self.series: dict[Labels, Count] = {}
         self._reads: list[Callable[[], Iterable[Reading]]] = []
 
+    def of(self, *labels: str) -> Count:
+        """The series of these labels. It is known from now on, at 0, so that its first rise is seen."""
+        found = self.series.get(labels)
+        if found is None:
+            found = self.series[labels] = Count()
+        return found
+
     def add(self, count: float, *labels: str) -> None:
-        """So many more. A count of 0 makes the series known, so that its first rise is seen."""
-        self.values[labels] = self.values.get(labels, 0.0) + count
+        """So many more."""
+        self.of(*labels).value += count
+
+    @property
+    def total(self) -> float:
+        """The sum of what was added."""
+        return sum(series.value for series in self.series.values())
 
     def read(self, read: Callable[[], Iterable[Reading]]) -> None:
         """Ask `read`, too."""
@@ -72,7 +91,8 @@ class Counter:
     def family(self) -> Family:
         """As Prometheus reads it."""
         family = CounterMetricFamily(self.metric.name, self.metric.about, labels=self.metric.labels)
-        for labels, value in [*self.values.items(), *(reading for read in self._reads for reading in read())]:
+        added = [(labels, series.value) for labels, series in self.series.items()]
+        for labels, value in [*added, *(reading for read in self._reads for reading in read())]:
             family.add_metric(labels, value)
         return family
 
@@ -107,12 +127,22 @@ class Gauge:
 
 @dataclass(slots=True)
 class Spread:
-    """How values are spread over the buckets of a histogram, of which the last one has no upper bound."""
+    """One series of a histogram: how values are spread over its buckets, of which the last one has no upper bound."""
 
+    bounds: Sequence[float]
     counts: list[int]
     sum: float = 0.0
     exemplars: dict[int, Exemplar] = field(default_factory=dict)
     """The newest one of a bucket."""
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """So many times this value."""
+        self.counts[bisect_left(self.bounds, value)] += count
+        self.sum += value * count
+
+    def exemplify(self, value: float, trace_id: str) -> None:
+        """A trace shows one of the values that were observed."""
+        self.exemplars[bisect_left(self.bounds, value)] = Exemplar({"trace_id": trace_id}, value, time.time())
 
 
 class Histogram:
@@ -120,27 +150,20 @@ class Histogram:
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
-        self.spreads: dict[Labels, Spread] = {}
+        self.series: dict[Labels, Spread] = {}
 
-    def observe(self, value: float, *labels: str, count: int = 1) -> None:
-        """So many times this value."""
-        spread = self.spreads.get(labels)
-        if spread is None:
-            spread = self.spreads[labels] = Spread([0] * (len(self.metric.buckets) + 1))
-        bucket = bisect_left(self.metric.buckets, value)
-        spread.counts[bucket] += count
-        spread.sum += value * count
-
-    def exemplify(self, value: float, trace_id: str, *labels: str) -> None:
-        """A trace shows one of the values that were observed."""
-        bucket = bisect_left(self.metric.buckets, value)
-        self.spreads[labels].exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, time.time())
+    def of(self, *labels: str) -> Spread:
+        """The series of these labels."""
+        found = self.series.get(labels)
+        if found is None:
+            found = self.series[labels] = Spread(self.metric.buckets, [0] * (len(self.metric.buckets) + 1))
+        return found
 
     def family(self) -> Family:
         """As Prometheus reads it."""
         family = HistogramMetricFamily(self.metric.name, self.metric.about, labels=self.metric.labels)
         bounds = [*(str(float(bound)) for bound in self.metric.buckets), "+Inf"]
-        for labels, spread in self.spreads.items():
+        for labels, spread in self.series.items():
             total, buckets = 0, []
             for number, (bound, count) in enumerate(zip(bounds, spread.counts, strict=True)):
                 total += count

@@ -46,7 +46,7 @@ class RequestMetrics:
                 route = route_of(request)
                 self._requests.add(1, method, route, status)
                 if not is_stream:
-                    self._seconds.observe(time.monotonic() - began, method, route)
+                    self._seconds.of(method, route).observe(time.monotonic() - began)
 
         return counted
 

@@ -16,10 +16,9 @@ class TableMetrics:
     """Of all tables of a type in this worker."""
 
     def __init__(self, instruments: Instruments, type: str) -> None:
-        self._type = type
         self._events = instruments.counter(catalog.TABLE_EVENTS)
         self._errors = instruments.counter(catalog.TABLE_ERRORS)
-        self._seconds = instruments.histogram(catalog.APPLY_SECONDS)
+        self._seconds = instruments.histogram(catalog.APPLY_SECONDS).of(type)
         self._visible = instruments.histogram(catalog.VISIBLE_SECONDS)
 
     def applied(self, tables: Collection[str], times: Sequence[str], seconds: float, is_live: bool) -> None:
@@ -27,17 +26,17 @@ class TableMetrics:
         are being built or catch up: then how old events are says nothing."""
         if not times:
             return
-        self._seconds.observe(seconds, self._type)
+        self._seconds.observe(seconds)
         for table in tables:
             self._events.add(len(times), table)
-            self._errors.add(0, table)
+            self._errors.of(table)
         if not is_live:
             return
         now = time.time()
         for moment, count in Tally(times).items():  # the events of a commit have one
             age = max(now - _seconds_of(moment, now), 0.0)
             for table in tables:
-                self._visible.observe(age, table, count=count)
+                self._visible.of(table).observe(age, count)
 
     def failed(self, tables: Iterable[str]) -> None:
         """These tables did not take a batch."""
@@ -57,15 +56,13 @@ class PublishMetrics:
     """Of all logs of a type that are published here."""
 
     def __init__(self, instruments: Instruments, type: str) -> None:
-        self._type = type
-        self._events = instruments.counter(catalog.PUBLISHED_EVENTS)
-        self._seconds = instruments.histogram(catalog.PUBLISH_SECONDS)
-        self._events.add(0, type)
+        self._events = instruments.counter(catalog.PUBLISHED_EVENTS).of(type)
+        self._seconds = instruments.histogram(catalog.PUBLISH_SECONDS).of(type)
 
     def published(self, commits: Sequence[Commit]) -> None:
         """The events of these commits are on their topic."""
         now = time.time()
         for commit in commits:
             if count := len(commit.events):
-                self._events.add(count, self._type)
-                self._seconds.observe(max(now - commit.recorded_at.timestamp(), 0.0), self._type)
+                self._events.value += count
+                self._seconds.observe(max(now - commit.recorded_at.timestamp(), 0.0))

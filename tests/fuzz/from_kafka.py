@@ -20,7 +20,7 @@ from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
 from projections.stores import changelog
-from projections.stores.local import rocksdb
+from projections.stores.local import partition_view
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.deciding.messages import Failure, Message, read_envelope
@@ -233,11 +233,11 @@ def _recovered(its: list[Record]) -> None:
     store.table_name = "orders"
     batch = [SimpleNamespace(message=SimpleNamespace(partition=0, offset=n, key=it.key, value=it.value))
              for n, it in enumerate(its)]  # fmt: skip
-    real, rocksdb.WriteBatch = rocksdb.WriteBatch, Batch
+    real, partition_view.WriteBatch = partition_view.WriteBatch, Batch
     try:
         store.apply_changelog_batch(batch, bytes, bytes)
     finally:
-        rocksdb.WriteBatch = real
+        partition_view.WriteBatch = real
     store.places(0)
     store.quarantined(0, "orders-1")
     store.get_many(0, "orders-1", ["A-1"])

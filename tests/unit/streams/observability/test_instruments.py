@@ -39,7 +39,7 @@ def test_numbers_that_are_kept_and_numbers_that_are_asked_for() -> None:
     """Stand side by side; a gauge that was removed is gone."""
     instruments = Instruments()
     instruments.counter(SENT).add(2, "order")
-    instruments.counter(SENT).add(0, "user")
+    instruments.counter(SENT).of("user")
     instruments.counter(SENT).read(lambda: [(("all",), 7.0)])
     instruments.gauge(WAITING).set(3, "order@0")
     instruments.gauge(WAITING).set(4, "order@1")
@@ -57,10 +57,10 @@ def test_numbers_that_are_kept_and_numbers_that_are_asked_for() -> None:
 def test_many_observations_at_once() -> None:
     """Count as if they had been made one by one; a value on a bound is in its bucket."""
     instruments = Instruments()
-    seconds = instruments.histogram(SECONDS)
-    seconds.observe(0.1, "order", count=3)
-    seconds.observe(0.5, "order")
-    seconds.observe(60.0, "order", count=2)
+    seconds = instruments.histogram(SECONDS).of("order")
+    seconds.observe(0.1, count=3)
+    seconds.observe(0.5)
+    seconds.observe(60.0, count=2)
     assert {
         ("test_seconds_bucket", "order", "0.1"): 3.0,
         ("test_seconds_bucket", "order", "1.0"): 4.0,
@@ -73,9 +73,9 @@ def test_many_observations_at_once() -> None:
 def test_exemplars_go_to_those_who_accept_openmetrics() -> None:
     """With the trace, at the bucket of its value; the format of Prometheus has none."""
     instruments = Instruments()
-    seconds = instruments.histogram(SECONDS)
-    seconds.observe(0.5, "order")
-    seconds.exemplify(0.5, TRACE, "order")
+    seconds = instruments.histogram(SECONDS).of("order")
+    seconds.observe(0.5)
+    seconds.exemplify(0.5, TRACE)
     text, content_type = exposition(OPENMETRICS, instruments)
     assert content_type.startswith("application/openmetrics-text")
     samples = [sample for family in parsed_openmetrics(text.decode()) for sample in family.samples]
