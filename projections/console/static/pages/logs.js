@@ -47,7 +47,7 @@ function context(each) {
       { title: "Derived", number: true, cell: (log) => (log.head - log.indexed > 0 ? `${number(log.indexed)} (−${number(log.head - log.indexed)})` : number(log.indexed)) },
       { title: "Waiting", number: true, cell: (log) => (log.queued ? `${number(log.queued)}, ${bytes(log.queued_bytes)}` : number(log.queued)) },
       { title: "In memory", number: true, cell: (log) => (log.worker ? number(log.aggregates) : "–") },
-      { title: "Slices", cell: (log) => (log.slices ? h("span.soft", {}, inShort(log.slices)) : "–") },
+      { title: "Slices", cell: (log) => (log.slices ? h("span.soft.nowrap", {}, inShort(log.slices)) : "–") },
     ], rows, { key: (log) => log.log }),
     rows.filter((log) => log.waits || Object.keys(log.held ?? {}).length).map((log) =>
       h("p", { key: `why-${log.log}` }, mono(log.log), " waits: ", log.waits || joined(Object.values(log.held), "; "))));
