@@ -8,7 +8,7 @@ import { h, render, svg } from "./dom.js";
 
 const WIDTH = 460;
 const HEIGHT = 150;
-const LEFT = 48;
+const LEFT = 58;
 const BOTTOM = 20;
 const TOP = 8;
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
