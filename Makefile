@@ -1,7 +1,7 @@
-# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven and PostgreSQL with apt-get.
+# `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install upgrade up servers down start demo test chaos autonomy growth lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos brokers autonomy growth secured lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,6 +15,7 @@ ONCE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 MINUTES ?= 10
+BROKERS ?=
 # All tests run in two processes, of which one waits while the other computes: see tests/side_by_side.py.
 SIDE_BY_SIDE := -p tests.side_by_side -n 2
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
@@ -38,8 +39,8 @@ upgrade: ## the newest of all that pyproject.toml allows, into the venv and cons
 	@$(VENV)/bin/python -m pip freeze --exclude-editable >> constraints.txt
 	@touch $(STAMP)
 
-up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer
-	@$(PYTHON) -m servers up
+up: ## Kafka, Cassandra and PostgreSQL on this machine; returns when they answer (BROKERS=3: three brokers)
+	@$(PYTHON) -m servers up $(if $(BROKERS),--brokers $(BROKERS))
 
 servers: # all that the tests use: a schema registry too
 	@$(PYTHON) -m servers up --all
@@ -60,11 +61,19 @@ test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
+brokers: $(STAMP) ## three brokers, killed, paused and restarted under load, in the clear and secured; ARGS="-k hangs" for some
+	python -m pytest tests/brokers --full --report .servers/brokers.md -o faulthandler_timeout=600 $(ARGS)
+
 autonomy: $(STAMP) servers ## each context, the broker, and each pair of them down while orders are placed; ARGS="-k broker" for some
 	python -m pytest tests/autonomy/test_matrix.py --full --report .servers/autonomy.md -o faulthandler_timeout=600 $(ARGS)
 
 growth: $(STAMP) servers ## logs split and merged under load, workers killed and stopped meanwhile; ARGS="-k nothing" for some
 	python -m pytest tests/growth --full --report .servers/growth.md -o faulthandler_timeout=600 $(ARGS)
+
+secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
+	python -m tests.secured.servers up
+	python -m pytest tests/e2e --secured -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
+		python -m tests.secured.servers down; exit $$code
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody
 	ruff check .

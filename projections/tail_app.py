@@ -12,6 +12,7 @@ from streams.permissions import commands as permissions
 from streams.runtime.application import Application
 from streams.settings import Settings
 from streams.web.health import add_health
+from streams.web.metrics import add_metrics
 
 
 def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateType], name: str = "tail") -> Application:
@@ -25,6 +26,7 @@ def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateTy
     app.add(connections)
     app.add(Publisher(app, contexts, connections, alone=True))
     add_health(app)
+    add_metrics(app)
     command_line.register(app, contexts)
     permissions.register(app)
     return app

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from servers import control, process
+from servers.kafka import BROKERS
 from servers.where import DEFAULT_PORTS, HOST, NAMES, ServersError, Where, needed, used_instead, usual
 
 WORKER_STOP_SECONDS = 30.0
@@ -20,6 +21,7 @@ development and tests. The registry is started when it is asked for, or SCHEMA_R
   python3 -m servers up --all         the registry too, as the tests want it
   python3 -m servers up --needed      only what workers with this JOURNAL_URL need
   python3 -m servers up kafka         only one of them
+  python3 -m servers up --brokers 3   Kafka as three brokers that are a cluster, with data of its own
   python3 -m servers status           what runs and answers
   python3 -m servers logs cassandra   the end of its log
   python3 -m servers down             stop what was started here, and the Faust workers of make start and make demo
@@ -27,7 +29,7 @@ development and tests. The registry is started when it is asked for, or SCHEMA_R
 ENVIRONMENT = """\
 environment:
   SERVERS_DIR      jars, data, logs and pids (default .servers); delete it to begin afresh
-  KAFKA_PORT       default 9092; the port after it is used too
+  KAFKA_PORT       default 9092; the port after it is used too, and of three brokers those 10 and 20 further on
   CASSANDRA_PORT   default 9042; 7000 is used too, or with another port the one after it
   POSTGRES_PORT    default 5433, since Debian starts a PostgreSQL of its own on 5432
   REGISTRY_PORT    default 8081; its URL is http://127.0.0.1:8081/apis/ccompat/v7, and it keeps nothing
@@ -48,15 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
         names: list[str] = options.names or (list(NAMES) if options.all else usual())
         match options.action:
             case "up":
-                return up(needed() if options.needed else names, where)
+                return up(needed() if options.needed else names, where, options.brokers)
             case "down":
                 return down(options.names or list(NAMES), where, workers=not options.names)
             case "status":
-                print(*(control.status(name, where) for name in names), sep="\n")
-                return 0 if all(control.is_ready(name, where) for name in names) else 3
+                servers = [(name, place) for name in names for place in control.places(name, where)]
+                print(*(control.status(name, place) for name, place in servers), sep="\n")
+                return 0 if all(control.is_ready(name, place) for name, place in servers) else 3
             case "logs":
-                for name in names:
-                    print(f"{where.log(name)}:\n{process.last_lines(where.log(name), options.lines)}")
+                for log in [place.log(name) for name in names for place in control.places(name, where)]:
+                    print(f"{log}:\n{process.last_lines(log, options.lines)}")
                 return 0
             case _:
                 return record(options.name, options.command, where)
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def up(names: list[str], where: Where) -> int:
+def up(names: list[str], where: Where, brokers: int | None = None) -> int:
     """Start them side by side; a failure of one does not hide the other's."""
     wanted = []
     for name in names:
@@ -75,9 +78,10 @@ def up(names: list[str], where: Where) -> int:
             print(f"{name}: using {instead}")
         else:
             wanted.append(name)
+    servers = [(name, place) for name in wanted for place in control.places(name, where, brokers)]
     failed = 0
-    with ThreadPoolExecutor(max_workers=len(NAMES)) as pool:
-        for attempt in [pool.submit(control.start, name, where, say=_say) for name in wanted]:
+    with ThreadPoolExecutor(max_workers=len(servers) or 1) as pool:
+        for attempt in [pool.submit(control.start, name, place, say=_say) for name, place in servers]:
             try:
                 attempt.result()
             except ServersError as error:
@@ -85,8 +89,9 @@ def up(names: list[str], where: Where) -> int:
                 failed += 1
     if failed:
         return 1
-    if "kafka" in wanted and where.kafka_port != DEFAULT_PORTS["kafka"]:
-        print(f"for the workers: KAFKA_BROKERS=kafka://{HOST}:{where.kafka_port}")
+    kafkas = [place.kafka_port for name, place in servers if name == "kafka"]
+    if kafkas and kafkas != [DEFAULT_PORTS["kafka"]]:
+        print(f"for the workers: KAFKA_BROKERS={';'.join(f'kafka://{HOST}:{port}' for port in kafkas)}")
     if "cassandra" in wanted and where.cassandra_port != DEFAULT_PORTS["cassandra"]:
         print(f"for the workers: JOURNAL_URL=cassandra://{HOST}:{where.cassandra_port}/shop")
     if "postgres" in wanted and not os.environ.get("JOURNAL_URL"):
@@ -103,8 +108,9 @@ def down(names: list[str], where: Where, *, workers: bool = True) -> int:
         if process.running(pid_file):
             print(f"{pid_file.stem}: {process.terminate(pid_file, WORKER_STOP_SECONDS)}", flush=True)
         pid_file.unlink(missing_ok=True)
-    with ThreadPoolExecutor(max_workers=len(NAMES)) as pool:
-        for name, how in zip(names, pool.map(lambda name: control.stop(name, where), names), strict=True):
+    servers = [(name, place) for name in names for place in control.places(name, where)]
+    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+        for (name, _), how in zip(servers, pool.map(lambda server: control.stop(*server), servers), strict=True):
             print(f"{name}: {how}", flush=True)
     return 0
 
@@ -148,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         if action == "up":
             sub.add_argument("--all", action="store_true", help="all of them, the registry too")
             sub.add_argument("--needed", action="store_true", help="only what workers with this JOURNAL_URL need")
+            sub.add_argument("--brokers", type=int, choices=(1, BROKERS), help="default: as many as run, or 1")
         if action == "logs":
             sub.add_argument("-n", "--lines", type=int, default=40, help="how many lines (default 40)")
     sub = actions.add_parser("record", help="run COMMAND so that `down` stops it too")

@@ -146,7 +146,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
 
 
 def _secured(certificates: Path) -> str:
-    from servers.certificates import Authority  # it needs packages, which `up` does without
+    from servers.secured.certificates import Authority  # it needs packages, which `up` does without
 
     authority = Authority(certificates)
     authority.client(CLIENT)

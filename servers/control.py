@@ -21,6 +21,19 @@ _STOP_SIGNALS = {"postgres": signal.SIGINT}
 """SIGTERM but where it would wait for the last client to leave."""
 
 
+def places(name: str, where: Where, brokers: int | None = None) -> list[Where]:
+    """Where the servers of this name are: there is one, but for the brokers of Kafka, who are so many, or as many as
+    run. Raises `ServersError` where others run than those that are asked for."""
+    if name != "kafka":
+        return [where]
+    alone, cluster = [where], kafka.cluster(where)
+    running = next((found for found in (alone, cluster) if any(process.running(w.pid_file(name)) for w in found)), None)
+    wanted = {None: running or alone, len(alone): alone, len(cluster): cluster}[brokers]
+    if running and running != wanted:
+        raise ServersError(f"kafka: {len(running)} broker(s) run, not {brokers}: `make down` stops them")
+    return wanted
+
+
 def start(
     name: str, where: Where | None = None, seconds: float = START_SECONDS, say: Callable[[str], None] = print
 ) -> None:

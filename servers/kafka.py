@@ -1,37 +1,45 @@
-"""Apache Kafka on one node, broker and controller in one process (KRaft), for development and tests."""
+"""Apache Kafka for development and tests, each broker also a controller (KRaft): one alone, or three that are a
+cluster."""
 
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from servers.where import ServersError, Where
 
-ONE_NODE = """\
+BROKERS = 3
+"""Of a cluster. Any two of them make a quorum."""
+NEXT_BROKER = 10
+"""How far the ports of the next broker are from those of one."""
+
+REPLICATED = """\
 # A topic made by a typing error would hide it, and would have the wrong number of partitions.
 auto.create.topics.enable=false
 num.partitions=32
-# One node: nothing to replicate to.
-default.replication.factor=1
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+# As many copies as there are brokers; what is acknowledged outlives one of them.
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={copies}
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
 # Do not wait for more members before the first assignment.
 group.initial.rebalance.delay.ms=0
 """
-"""Of a broker that is alone."""
 
-PROPERTIES = (
-    """\
+PROPERTIES = """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller_port}
+node.id={number}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
 advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
@@ -41,8 +49,26 @@ offsets.topic.num.partitions=8
 transaction.state.log.num.partitions=4
 log.cleaner.dedupe.buffer.size=33554432
 """
-    + ONE_NODE
-)
+
+
+def ports(first: int, count: int) -> list[int]:
+    """The port of each broker for its clients."""
+    return [first + NEXT_BROKER * number for number in range(count)]
+
+
+def voters(host: str, ports: Sequence[int]) -> str:
+    """The brokers of these ports as controllers, each on the port after that."""
+    return ",".join(f"{number}@{host}:{port + 1}" for number, port in enumerate(ports, 1))
+
+
+def cluster(where: Where) -> list[Where]:
+    """Three brokers that are one cluster, each with a folder and ports of its own. None answers before two run."""
+    of_clients = ports(where.kafka_port, BROKERS)
+    shared = replace(where, jars=where.jars or where.root, voters=voters(where.host, of_clients))
+    return [
+        replace(shared, root=where.folder("kafka-cluster") / str(number), kafka_port=port, broker=number)
+        for number, port in enumerate(of_clients, 1)
+    ]
 
 
 def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
@@ -51,16 +77,34 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     data, properties = folder / "data", folder / "server.properties"
     data.mkdir(parents=True, exist_ok=True)
     properties.write_text(
-        PROPERTIES.format(host=where.host, port=where.kafka_port, controller_port=where.controller_port, data=data)
+        PROPERTIES.format(
+            number=where.broker,
+            voters=where.voters or voters(where.host, [where.kafka_port]),
+            host=where.host,
+            port=where.kafka_port,
+            controller_port=where.controller_port,
+            data=data,
+        )
+        + replicated(BROKERS if where.voters else 1)
     )
     if not (data / "meta.properties").exists():
-        format_data(java, libs, properties)
+        format_data(java, libs, properties, cluster_id_in(where.root.parent) if where.voters else cluster_id())
     logging = [
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
     ]
-    return [java, "-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", *logging,
-            "-cp", f"{libs}/*", "kafka.Kafka", properties]  # fmt: skip
+    heap = memory("256m") if where.voters else ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
+    return [java, *heap, *logging, "-cp", f"{libs}/*", "kafka.Kafka", properties]
+
+
+def memory(heap: str) -> list[str]:
+    """The options of Java for a broker that shares this machine with others."""
+    return [f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+
+
+def replicated(count: int) -> str:
+    """The settings of each broker of so many."""
+    return REPLICATED.format(copies=count, in_sync=max(1, count - 1))
 
 
 def cluster_id() -> str:
@@ -70,9 +114,21 @@ def cluster_id() -> str:
     return text
 
 
-def format_data(java: Path, libs: Path, properties: Path, options: Sequence[str] = ()) -> None:
-    """Make the data folder of a new cluster, with these options of Kafka's own tool. Raises `ServersError`."""
-    tool: list[str | Path] = [java, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format", "-t", cluster_id()]
+def cluster_id_in(folder: Path) -> str:
+    """The id that all brokers below this folder have; made by whoever of them comes first."""
+    kept = folder / "cluster.id"
+    draft = kept.with_suffix(f".{uuid.uuid4().hex}")
+    draft.write_text(cluster_id())
+    with suppress(FileExistsError):
+        os.link(draft, kept)
+    draft.unlink()
+    return kept.read_text()
+
+
+def format_data(java: Path, libs: Path, properties: Path, id: str, options: Sequence[str] = ()) -> None:
+    """Make the data folder of a broker of the cluster `id`, with these options of Kafka's own tool. Raises
+    `ServersError`."""
+    tool: list[str | Path] = [java, "-cp", f"{libs}/*", "kafka.tools.StorageTool", "format", "-t", id]
     tool += ["-c", properties, *options]
     result = subprocess.run(tool, capture_output=True, text=True, check=False)
     if result.returncode != 0:

@@ -66,7 +66,7 @@ def command(where: Where, programs: Path) -> list[str | Path]:
         draft.rename(data)
     conf, access = CONF.format(host=HOST, port=where.postgres_port), ACCESS
     if where.certificates:
-        from servers.certificates import Authority  # it needs packages, which `up` does without
+        from servers.secured.certificates import Authority  # it needs packages, which `up` does without
 
         authority = Authority(where.certificates)
         shown = authority.server("postgres")

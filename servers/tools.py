@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from servers.where import ServersError
@@ -98,19 +100,21 @@ def _find_java() -> Path | None:
 
 
 def apt_install(what: str, packages: list[str]) -> None:
-    """Install the first of the packages that this distribution has."""
+    """Install the first of the packages that this distribution has, after whoever installs something just now."""
     if shutil.which("apt-get") is None:
         raise ServersError(f"{what} is missing and there is no apt-get: install {what}, then try again")
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     if sudo and shutil.which("sudo") is None:
         raise ServersError(f"{what} is missing: run as root `apt-get install {packages[0]}`, then try again")
     print(f"{what} is missing: installing it with apt-get", flush=True)
-    _run([*sudo, "apt-get", "update", "-q"])
-    known = [name for name in packages if _run(["apt-cache", "show", name], check=False)]
-    if not known:
-        raise ServersError(f"apt has none of {', '.join(packages)}: install {what} by hand, then try again")
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", known[0]]
-    _run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *install])
+    with Path(tempfile.gettempdir(), f"sourced-streams-apt-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes of tests, the second one's apt-get would only fail
+        _run([*sudo, "apt-get", "update", "-q"])
+        known = [name for name in packages if _run(["apt-cache", "show", name], check=False)]
+        if not known:
+            raise ServersError(f"apt has none of {', '.join(packages)}: install {what} by hand, then try again")
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", known[0]]
+        _run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *install])
 
 
 def _run(command: list[str], *, check: bool = True) -> bool:

@@ -34,6 +34,8 @@ class Where:
 
     host            where they listen; every node of a cluster has an address of its own
     seed            the Cassandra node that this one asks for the cluster; empty: it stands alone
+    broker          the number of this Kafka broker in its cluster
+    voters          the controllers of that cluster, as Kafka wants them; empty: it stands alone
     jars            the folder whose jars are used, so that several sets of servers share them; empty: their own
     commitlog_sync  when Cassandra acknowledges a write: see docs/operations.md
     certificates    the folder of an authority: with it Cassandra and PostgreSQL speak TLS alone, and want a login
@@ -46,6 +48,8 @@ class Where:
     registry_port: int = DEFAULT_PORTS["registry"]
     host: str = HOST
     seed: str = ""
+    broker: int = 1
+    voters: str = ""
     jars: Path | None = None
     commitlog_sync: str = COMMITLOG_SYNCS[0]
     certificates: Path | None = None

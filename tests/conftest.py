@@ -23,6 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--full", action="store_true", help="all faults, as long and as often as `make chaos` does them")
     group.addoption("--times", type=int, default=10, help="tests/growth: splits and merges of each kind (default 10)")
     group.addoption("--report", metavar="FILE", help="write the table of faults as Markdown")
+    parser.addoption(
+        "--secured", action="store_true", help="tests/e2e: on secured servers, with the rights that apps print"
+    )
 
 
 def pytest_report_header() -> str:

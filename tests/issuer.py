@@ -28,6 +28,8 @@ class Issuer:
         self.status = 200
         self.calls_itself = ""
         self.more_keys: list[dict[str, Any]] = []
+        self.stranger = rsa.generate_private_key(65537, 2048)
+        """A key that nobody publishes."""
         self.rotate("first")
 
     def rotate(self, kid: str, keep: bool = False) -> None:
@@ -66,20 +68,16 @@ class Issuer:
 
     def bad_tokens(self) -> dict[str, str]:
         """Tokens that do not hold, by what is wrong with them."""
-        now, key = int(time.time()), self.keys[self.newest]
-        stranger = rsa.generate_private_key(65537, 2048)
+        now, key, stranger = int(time.time()), self.keys[self.newest], self.stranger
         return {
-            "expired": self.token(exp=now - 3_600),
+            **self.spoilt_tokens("alice"),
             "not yet": self.token(nbf=now + 3_600),
-            "wrong audience": self.token(aud="another"),
             "no audience": self.token(aud=None),
             "wrong issuer": self.token(iss="https://evil.example"),
             "no end": self.token(exp=None),
             "nobody": self.token(sub=""),
-            "alg none": self.unsigned("none"),
             "alg None": self.unsigned("None"),
             "alg missing": self.unsigned(None),
-            "unknown key": self.token(kid="unknown", key=stranger),
             "another key": self.token(key=stranger),
             "public key as a secret": self.signed_with_public_key(),
             "cut": self.token()[:-8],
@@ -105,14 +103,23 @@ class Issuer:
             "kid is a path": self.token(kid="../../dev/null", key=key),
         }
 
+    def spoilt_tokens(self, sub: str) -> dict[str, str]:
+        """Tokens for somebody that do not hold, by the one thing that is wrong with them."""
+        return {
+            "expired": self.token(sub, exp=int(time.time()) - 3_600),
+            "wrong audience": self.token(sub, aud="another"),
+            "alg none": self.unsigned("none", sub),
+            "unknown key": self.token(sub, kid="unknown", key=self.stranger),
+        }
+
     def sendable_bad_tokens(self) -> dict[str, str]:
         """Those that a client can put into a header."""
         return {what: token for what, token in self.bad_tokens().items() if token.isascii() and len(token) < 8_000}
 
-    def unsigned(self, algorithm: str | None) -> str:
+    def unsigned(self, algorithm: str | None, sub: str = "alice") -> str:
         """A token that says that it need not be signed."""
         header = {"typ": "JWT", "kid": self.newest} | ({} if algorithm is None else {"alg": algorithm})
-        body = {"iss": self.url, "aud": AUDIENCE, "sub": "alice", "exp": int(time.time()) + 60}
+        body = {"iss": self.url, "aud": AUDIENCE, "sub": sub, "exp": int(time.time()) + 60}
         return f"{_part(header)}.{_part(body)}."
 
     def signed_with_public_key(self) -> str:

@@ -1,4 +1,4 @@
-"""What tests need from the machine besides the servers: a Java compiler, Node, a C compiler."""
+"""What tests need from the machine besides the servers: a Java compiler, Node, a browser, a C compiler."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ def node() -> None:
         apt_install("Node", ["nodejs"])
     if shutil.which("npm") is None:
         apt_install("npm", ["npm"])
+
+
+def chromium() -> Path:
+    """A Chromium of the distribution, installed by apt when there is none. Raises `ServersError`."""
+    names = ("chromium", "google-chrome")
+    if not any(map(shutil.which, names)):
+        apt_install("Chromium", ["chromium"])
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        raise ServersError("no chromium on PATH: install Chromium or Google Chrome, then try again")
+    return Path(program)
 
 
 def stepped_clock(folder: Path) -> Path:

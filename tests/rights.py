@@ -33,14 +33,20 @@ def operations(document: Any) -> Iterator[Asked]:
 
 
 def everybody() -> dict[str, tuple[str, str, str]]:
-    """By `role@context`: a token, its line for the file of tokens, and its grant."""
+    """By `role@context`: a token, its line for the file of tokens, and its grant, which is for `subject` too."""
     found = {}
     for role in ROLES:
         for context in CONTEXTS:
-            name = f"{role}.{context}"
-            grant = f'[[grants]]\nto = ["token:{name}"]\nrole = "{role}"\ncontexts = ["{context}"]\n'
+            name = subject(f"{role}@{context}")
+            to = f'["token:{name}", "oidc:{name}"]'
+            grant = f'[[grants]]\nto = {to}\nrole = "{role}"\ncontexts = ["{context}"]\n'
             found[f"{role}@{context}"] = (*new_token(name), grant)
     return found
+
+
+def subject(who: str) -> str:
+    """What the issuer calls somebody with a role in a context."""
+    return who.replace("@", ".")
 
 
 def may(who: str, asked: Asked) -> bool:

@@ -72,6 +72,11 @@ class EventProcessor:
         self.tables.append(table)
         self.at = max(self.at, table.place.at)
 
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether it has all that was on the topic when this worker began."""
+        return self._caught_up
+
     def has_all(self, table: TableFold) -> bool:
         """Whether one of `tables` has all that was on the topic at the beginning, and all that the others have."""
         return self._caught_up and table.place.at >= self.at

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ from projections.projection import Projection
 from projections.stores.rows import Changes, Rows
 from streams.concurrency.tasks import cancel
 from streams.journal.port import Unavailable
+from streams.observability.instruments import Instruments
+from streams.observability.table_metrics import TableMetrics
 
 T = TypeVar("T")
 
@@ -74,6 +77,7 @@ class PartitionProcessor:
         dead_letters: DeadLetterSink,
         at_once: asyncio.Semaphore,
         moved: Callable[[], Awaitable[None]],
+        metrics: TableMetrics | None = None,
     ) -> None:
         self.stream = events.name
         self.number = events.partition
@@ -83,6 +87,7 @@ class PartitionProcessor:
         self._events = events
         self._dead_letters = dead_letters
         self._at_once = at_once
+        self._metrics = metrics or TableMetrics(Instruments(), events.name)
         self._main = self._processor([])
         """Of the tables that are up to date."""
         self._work: dict[asyncio.Task[Any], None] = {}
@@ -249,7 +254,21 @@ class PartitionProcessor:
 
     async def _apply(self, processor: EventProcessor, batch: Batch) -> None:
         async with processor.changing:
-            for table in await processor.apply(batch):
+            names, began = [table.table for table in processor.tables], time.monotonic()
+            is_live = processor is self._main and processor.has_caught_up
+            try:
+                failed = await processor.apply(batch)
+            except Exception:
+                self._metrics.failed(names)
+                raise
+            self._metrics.failed(table.table for table in failed)
+            self._metrics.applied(
+                [table.table for table in processor.tables],
+                [event.origin.time for event in batch.events],
+                time.monotonic() - began,
+                is_live=is_live,
+            )
+            for table in failed:
                 self._catch_up(self.tables[table.table])
         await self.moved()
 

@@ -54,7 +54,8 @@ ERRORS = (KafkaError, TimeoutError)
 class GatewayReplies:
     """Reads `topic`, which has `partitions`, into the file `commands`.
 
-    `pending` are the commands without a reply, `waiters` the requests that wait for one.
+    `pending` are the commands without a reply, `waiters` the requests that wait for one. `is_note` tells the notes of
+    workers of the read side from those of somebody else, who may write replies.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class GatewayReplies:
         clients: ClientFactory,
         topic: str,
         partitions: int,
+        is_note: Callable[[Any], bool] = lambda record: True,
     ) -> None:
         self.pending = PendingCommands()
         self.waiters = waiters
@@ -74,6 +76,7 @@ class GatewayReplies:
         self._clients = clients
         self._topic = topic
         self._partitions = partitions
+        self._is_note = is_note
         self._active: frozenset[int] = frozenset()
         """The partitions that this worker has."""
         self._standby: frozenset[int] = frozenset()
@@ -230,7 +233,7 @@ class GatewayReplies:
         Raises `sqlite3.Error`.
         """
         self.pending.remove_before(now_ms() - DAY)
-        read = [entry for record in records if (entry := read_record(record)) is not None]
+        read = [entry for record in records if (entry := read_record(record, self._is_note)) is not None]
         replies = [reply for _, reply in read if reply is not None]
         for reply in replies:  # also while the file cannot be written
             self.waiters.take(reply)
@@ -247,13 +250,18 @@ class GatewayReplies:
                 self.pending.add(*command)
 
 
-def read_record(record: Any) -> tuple[LogEntry, Reply | None] | None:
+def read_record(
+    record: Any, is_note: Callable[[Any], bool] = lambda record: True
+) -> tuple[LogEntry, Reply | None] | None:
     """A record of the topic, with the reply if it is one; None for one that is neither a note nor a reply."""
     if isinstance(record, UnreadableRecord):  # that was said
         return None
     try:
         # A time that is still to come would keep what stands behind it from ever being too old.
-        return read_entry(record.value or b"", min(record.timestamp, now_ms()))
+        read = read_entry(record.value or b"", min(record.timestamp, now_ms()))
+        if read[1] is None and not is_note(record):
+            raise ValueError("a note that no worker of the read side has written")
+        return read
     except Exception as error:  # whatever it is, the replies behind it are read
         log.warning(
             "%s-%d: offset %d is no reply, and is left out: %r", record.topic, record.partition, record.offset, error

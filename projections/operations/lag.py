@@ -37,20 +37,24 @@ def add_lag(side: ReadSide) -> None:
         role=Role.AUDITOR,
     )
     async def lag(view: Any, request: Any) -> Any:
-        first = first_projection(side.sources)
         if HOP in request.headers:
-            return side.doors.part(view, first, await reach_here(side))
+            return side.doors.part(view, first_projection(side.sources), await reach_here(side))
         await side.doors.read_your_writes(request, [])
-        names = [
-            stream_name(type, number)
-            for type in [*side.journals, *sorted(side.sources.keys() - side.journals.keys())]
-            for number in side.doors.all_partitions
-        ]
-        heads = await heads_of(side, names)
-        answers = await side.doors.each(first, "/lag", {}, lambda: reach_here(side))
-        workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
-        streams = await asyncio.gather(*(lag_of(side, stream, heads[stream], workers) for stream in names))
+        streams = await all_lags(side)
         return json_response(view, Lag(streams, sum(stream.lag for stream in streams)))
+
+
+async def all_lags(side: ReadSide) -> list[StreamLag]:
+    """How far all streams are, in all workers. Raises `NotNow`, `Unavailable`."""
+    names = [
+        stream_name(type, number)
+        for type in [*side.journals, *sorted(side.sources.keys() - side.journals.keys())]
+        for number in side.doors.all_partitions
+    ]
+    heads = await heads_of(side, names)
+    answers = await side.doors.each(first_projection(side.sources), "/lag", {}, lambda: reach_here(side))
+    workers = [msgspec.convert(answer, WorkerReach) for answer in answers]
+    return list(await asyncio.gather(*(lag_of(side, stream, heads[stream], workers) for stream in names)))
 
 
 async def heads_of(side: ReadSide, streams: Collection[str]) -> dict[str, Commit | None]:

@@ -17,7 +17,7 @@ from streams.journal.port import Journal
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_watch import watch_partitions
+from streams.kafka.topic_watch import watch_topics
 from streams.kafka.topics import PUBLISHES, READS, Needs, Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -58,12 +58,11 @@ class Connections(Part):
         return type_topics(settings.namespace, type, settings.partitions, self.needs)
 
     async def start(self) -> None:
-        settings, watched = self._app.settings, [*self.own_topics, *self._foreign]
+        settings = self._app.settings
         with stop_on_user_error():
             cluster = await topics_of_others(settings, self._foreign)
             for type_, journal in self.journals.items():
                 wanted = self._type_topics(type_)
-                watched += [topic for topic in wanted if topic.needs]
                 whose, made = self._contexts[type_].identity(), [*wanted, *self.own_topics]
                 await prepare(settings, journal, whose, made, [type_], is_owner=False)
             if not self.journals:
@@ -73,10 +72,9 @@ class Connections(Part):
                 await journal_answers(layout.look, f"journal: the layout of {type_}")
             await until_it_answers(self.broker.start, "Kafka", KafkaError)
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
-        supervisor = self._app.supervisor
-        self._tasks += [
-            supervisor.keep("topics", lambda: watch_partitions(self.broker.visible, watched, supervisor)),
-        ]
+        supervisor, rights = self._app.supervisor, self._app.rights
+        watched = [*rights.topics, *rights.others]
+        self._tasks.append(supervisor.keep("topics", lambda: watch_topics(self.broker.look, watched, supervisor)))
         for type_, layout in self.layouts.items():  # now and then: who reads a log to its seal looks at once
             self._tasks.append(supervisor.keep(f"the layout of {type_}", LayoutFollower(layout).follow))
 

@@ -17,6 +17,7 @@ from projections.publishing.tail_assignment import Tailers
 from streams.aggregate_type import AggregateType
 from streams.concurrency.tasks import cancel, each_done
 from streams.kafka import topics
+from streams.observability.table_metrics import PublishMetrics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.preparation import may_create, stop_on_user_error
@@ -57,6 +58,7 @@ class Publisher(Part):
                 framing=framing,
                 hints=context.commits_topic,
                 supervisor=app.supervisor,
+                metrics=PublishMetrics(app.instruments, type_),
             )
             self._tailers[type_] = Tailers(publication)
             app.place(context.commits_topic, f"{context.commits_topic}-hints")

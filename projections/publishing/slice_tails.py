@@ -171,6 +171,8 @@ class SliceTails:
                     taking[number].add(commit, events)
         await self._send([slice for slice in taking.values() if slice.has_records])
         self._out = self.read
+        if self._publication.metrics is not None:
+            self._publication.metrics.published(commits)
 
     async def _send(self, slices: Sequence[SliceTail]) -> None:
         if not slices:

@@ -1,9 +1,12 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
 from projections.app import ReadSide
+from projections.console.view import add_console
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
 from projections.operations import cli
+from projections.operations.audit import add_audit
+from projections.operations.figures import add_figures
 from projections.operations.lag import add_lag
 from projections.operations.metrics import add_metrics
 from projections.operations.operations import add_operations
@@ -36,7 +39,9 @@ with stop_on_user_error():
     )
     add_lag(side)
     add_metrics(side)
+    add_figures(side)
     add_operations(side)
+    add_audit(side)
     add_views(side)
     add_analytics(side)
     add_archive(side, side.read_model)
@@ -44,7 +49,9 @@ with stop_on_user_error():
     add_schemas(side)
     for type_ in contexts:
         add_history(side, type_)
-    add_gateway(side, accepted_of(contexts.values()))
+    accepted = accepted_of(contexts.values())
+    add_gateway(side, accepted)
+    add_console(side, accepted)
     add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)

@@ -75,6 +75,11 @@ class EventStreams:
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
+    @property
+    def count(self) -> int:
+        """The clients that follow something, without those of other workers."""
+        return len(self._clients)
+
     async def serve(self, view: Any, request: Any, work: Callable[[EventStream], Awaitable[None]]) -> Any:
         """Stream what `work` sends until it returns or raises. Work that cannot begin yet is tried again."""
         if request.method == "HEAD":

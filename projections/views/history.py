@@ -95,13 +95,7 @@ def add_history(side: ReadSide, type: str) -> None:
     async def state(view: Any, request: Any, id: str) -> Any:
         asked = read_query(request.query, AtSequence)
         upto = LAST_SEQUENCE if asked.sequence is UNSET else asked.sequence
-        current, sequence = await _from_snapshot(context, journal, id, upto)
-        async with aclosing(pieces(journal, type, id, sequence, upto)) as pages:
-            async for rows in pages:
-                for row in rows:
-                    events = await decode_event(context.events, journal, row.event.data)
-                    current, sequence = context.decider.fold(events, current), row.event.sequence
-                    await _turn(request)
+        current, sequence = await state_at(context, journal, id, upto, request)
         if not sequence:
             raise HttpProblem(404, "Not found", f"there is no {type} {id}")
         try:
@@ -109,6 +103,19 @@ def add_history(side: ReadSide, type: str) -> None:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             why = f"the state of {type} {id} cannot be shown as JSON: {error}"
             raise HttpProblem(409, "Not shown", why.encode(errors="replace").decode()[:MOST_WHY]) from None
+
+
+async def state_at(context: AggregateType, journal: Aggregates, id: str, upto: int, request: Any) -> tuple[Any, int]:
+    """The state of an aggregate after the event of a sequence, or its last one before that, and the sequence of that
+    event; the initial state and 0 where there is none. Raises `Unavailable`, and `NotNow` when the client has left."""
+    current, sequence = await _from_snapshot(context, journal, id, upto)
+    async with aclosing(pieces(journal, context.decider.type, id, sequence, upto)) as pages:
+        async for rows in pages:
+            for row in rows:
+                events = await decode_event(context.events, journal, row.event.data)
+                current, sequence = context.decider.fold(events, current), row.event.sequence
+                await _turn(request)
+    return current, sequence
 
 
 def as_json(state: Any) -> Any:
@@ -177,6 +184,12 @@ def history_type(context: AggregateType) -> type:
                 Annotated[Any, msgspec.Meta(description="What it is read as today, when that is not what was written")],
                 msgspec.UNSET,
             ),
+            (
+                "principal",
+                Annotated[str, msgspec.Meta(description="Who has sent the command, if known")],
+                msgspec.UNSET,
+            ),
+            ("on_behalf_of", Annotated[str, msgspec.Meta(description="Of a process: for whom")], msgspec.UNSET),
         ],
         namespace={"__doc__": f"An event of one {name}, as it was written."},
     )

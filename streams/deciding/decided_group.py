@@ -56,6 +56,8 @@ class DecidedGroup:
     done           messages, from the first on, that are decided or held: fewer than all where the commit is full
     held           by slice the first command that cannot be decided yet: the commit covers none from there on
     snapshots      of the aggregates as they are after the commit, where one is due
+    cached, loaded    aggregates that were in memory, and that were loaded from the journal
+    load_seconds, decide_seconds    what bringing them into memory took, and then deciding
     """
 
     log: str
@@ -69,6 +71,10 @@ class DecidedGroup:
     done: int = 0
     held: dict[int, HeldCommand] = field(default_factory=dict)
     snapshots: Sequence[PendingSnapshot] = ()
+    cached: int = 0
+    loaded: int = 0
+    load_seconds: float = 0.0
+    decide_seconds: float = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -178,6 +184,7 @@ def row_of(envelope: Envelope, sequence: int, type: str, data: bytes, cause: str
         correlation_id=correlation,
         traceparent=envelope.traceparent,
         command=cause,
+        principal="" if envelope.principal is None else envelope.principal.text,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.command_handler import CommandHandler
+from streams.deciding.command_handler import UNKNOWN_KEY, CommandHandler
 from streams.deciding.decided_group import DecidedGroup, failure_over
 from streams.deciding.loading import EvolveFailed, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message
@@ -54,6 +55,8 @@ class GroupHandler:
         self._slices = slices
         self._advice = advice
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._cached = self._loaded = 0
+        """Aggregates of the group in work."""
         self._commands = commands
         self._quarantine = QuarantinePolicy(commands)
 
@@ -68,8 +71,14 @@ class GroupHandler:
         """
         group = DecidedGroup(self.log, self.decider.type, self.limits, head.nr + 1, dict(head.slices), now())
         commands = [self._read(message, head.topic_id) for message in messages]
+        if any(failure is not None and failure.type == UNKNOWN_KEY for _, failure in commands):
+            await until_it_answers(self._commands.keys.catch_up, f"{self.log}: reading keys", Unavailable, waits)
+            commands = [self._read(message, head.topic_id) for message in messages]
         ids = [envelope.aggregate_id for envelope, failure in commands if failure is None]
+        began = time.monotonic()
+        self._cached = self._loaded = 0
         await until_it_answers(lambda: self.load(ids), f"{self.log}: loading aggregates", Unavailable, waits)
+        group.cached, group.loaded, loaded_at = self._cached, self._loaded, time.monotonic()
         for message, (envelope, failure) in zip(messages, commands, strict=True):
             if self._is_held(message, envelope, failure, group):
                 group.done += 1
@@ -84,6 +93,7 @@ class GroupHandler:
             for aggregate_id, aggregate in self.touched.items()
             if aggregate.nr == group.nr and aggregate.wants_snapshot(self.limits.snapshot_every)
         ]
+        group.load_seconds, group.decide_seconds = loaded_at - began, time.monotonic() - loaded_at
         return group
 
     def _read(self, message: Message, topic_id: str) -> tuple[Envelope, Failure | None]:
@@ -120,6 +130,7 @@ class GroupHandler:
                 cold.append(aggregate_id)
             else:
                 self.touched[aggregate_id] = aggregate
+                self._cached += 1
         for error in await asyncio.gather(*map(self._load, cold), return_exceptions=True):
             if error is not None:
                 raise error
@@ -140,6 +151,7 @@ class GroupHandler:
         async with self._loads:
             try:
                 self.touched[aggregate_id] = await self.look(aggregate_id)
+                self._loaded += 1
             except EvolveFailed as error:
                 self._broken[aggregate_id] = failure_over(error.__cause__ or error)
             except NotReadableYet as error:

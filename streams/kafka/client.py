@@ -94,10 +94,10 @@ class KafkaClient:
         async with self._producers.in_use() as producer:
             return await existing(producer.client, topics)
 
-    async def visible(self, topics: Iterable[str]) -> dict[str, TopicMetadata | None]:
-        """The same of those topics that this process may look at. Raises `KafkaError`."""
+    async def look(self, topics: Iterable[str]) -> tuple[dict[str, TopicMetadata | None], list[str]]:
+        """The same of those topics that this process may look at, and those that it may not. Raises `KafkaError`."""
         async with self._producers.in_use() as producer:
-            return (await look(producer.client, topics))[0]
+            return await look(producer.client, topics)
 
     async def commit_offsets(self, group: str, offsets: Offsets) -> None:
         """Commit offsets of a group that has no members. Raises `KafkaError`."""
@@ -205,6 +205,16 @@ class KafkaClient:
             raise RecordTooLarge(topic, batch.size(), limit, sent)
 
     # -- replies and hints -----------------------------------------------------------------------------
+
+    @property
+    def replies_unsent(self) -> int:
+        """Replies on their way to Kafka."""
+        return self._sender.pending
+
+    @property
+    def replies_lost(self) -> int:
+        """Replies that could not be sent, or may not."""
+        return self._sender.lost
 
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.

@@ -64,6 +64,8 @@ class Sender:
         self.pending = 0
         """Replies on their way, and `pending_bytes` of them."""
         self.pending_bytes = 0
+        self.lost = 0
+        """Replies that could not be sent, or may not."""
 
     async def reply(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         """Send replies (topic, key, value) in the background; waits while too many are on their way.
@@ -101,6 +103,7 @@ class Sender:
         self._queue(topic, partition_of(record[0] or b"", partitions), counted=True).append(record)
 
     def _refuse(self, topic: str) -> None:
+        self.lost += 1
         if topic not in self._refused:
             if len(self._refused) >= MAX_REPLY_TOPICS:
                 self._refused.clear()
@@ -117,6 +120,7 @@ class Sender:
         finally:
             waiting = self._waiting.pop(topic)
             if partitions is None:
+                self.lost += len(waiting)
                 await self._settled(waiting)
             else:
                 self._topics[topic] = partitions
@@ -145,6 +149,7 @@ class Sender:
                 except Exception as error:
                     self._topics.pop(place[0], None)
                     self._say_lost(place[0], len(records), error)
+                    self.lost += counted * len(records)
                     if not counted:
                         await self._hint_again(queue, records[-1])
                 finally:

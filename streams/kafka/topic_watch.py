@@ -1,4 +1,5 @@
-"""The watch over the partitions of topics: their number, which anybody can raise by hand, and their leaders."""
+"""The watch over topics: the number of their partitions, which anybody can raise by hand, their leaders, and whether
+this process may still do with them what it has to."""
 
 from __future__ import annotations
 
@@ -10,39 +11,43 @@ from aiokafka.errors import KafkaError
 
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka.topic_metadata import TopicMetadata
-from streams.kafka.topics import Topic
+from streams.kafka.topics import Topic, by_name, lacking
+from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 20.0
 
 
-async def watch_partitions(
-    existing: Callable[[Iterable[str]], Awaitable[dict[str, TopicMetadata | None]]],
+async def watch_topics(
+    look: Callable[[Iterable[str]], Awaitable[tuple[dict[str, TopicMetadata | None], list[str]]]],
     wanted: Iterable[Topic],
     supervisor: Supervisor,
 ) -> None:
-    """Look every 20 s, for ever; `existing` asks the broker.
+    """Look every 20 s, for ever; `look` asks the broker, for the topics that there are and those that are forbidden.
 
     A topic with more partitions is a trouble of the worker: a sender that goes by their number has another partition
     for the same key, and nobody decides the commands there. So are partitions that have no leader at two looks: what
-    is of them waits.
+    is of them waits. So is a right that is missing, also where it will be made use of only some day.
     """
-    topics = {topic.name: topic for topic in wanted}
+    topics = by_name(topic for topic in wanted if topic.needs)
     without: dict[str, frozenset[int]] = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            present = await existing(topics)
+            present, forbidden = await look(topics)
         except (KafkaError, TimeoutError):
             continue
         for name, topic in topics.items():
             described = present.get(name)
-            if described is None:  # deleted: whoever reads or writes it says so
+            if name in forbidden:
+                reason = str(TopicForbidden(name, right=" and ".join(topic.needs)))
+            elif described is None:  # deleted: whoever reads or writes it says so
                 continue
-            lasting = described.without_leader & without.get(name, frozenset())
-            without[name] = described.without_leader
-            reason = _trouble(topic, described, lasting)
+            else:
+                lasting = described.without_leader & without.get(name, frozenset())
+                without[name] = described.without_leader
+                reason = _trouble(topic, described, lasting)
             if not reason:
                 supervisor.well(name)
             elif supervisor.trouble(name, reason):
@@ -50,7 +55,7 @@ async def watch_partitions(
 
 
 def _trouble(topic: Topic, described: TopicMetadata, without_leader: Collection[int]) -> str:
-    if described.partitions != topic.partitions:
+    if described.partitions != topic.partitions and not topic.any_partitions:
         return (
             f"{topic.name} has {described.partitions} partitions, PARTITIONS says {topic.partitions}: nobody reads the "
             "others, and who sends by that number misses the owner of a key. Kafka cannot take partitions away: see "
@@ -59,4 +64,4 @@ def _trouble(topic: Topic, described: TopicMetadata, without_leader: Collection[
     if without_leader:
         which = ", ".join(map(str, sorted(without_leader)))
         return f"{topic.name} has no leader of partition {which}: what is of it waits. Look at the brokers"
-    return ""
+    return lacking(topic, described.rights)

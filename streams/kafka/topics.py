@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -30,7 +31,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 FOREVER = -1
-MAX_REPLICATION = 3
+USUAL_COPIES = 3
 METADATA_TIMEOUT = 30.0
 
 
@@ -71,11 +72,11 @@ class Topic:
     needs: tuple[str, ...] = ()
     """The rights without which this process cannot do what it has the topic for."""
 
-    def configs(self, replication: int) -> dict[str, str]:
-        """The settings of the topic, with this number of replicas.
+    def configs(self, copies: int) -> dict[str, str]:
+        """The settings of the topic, of which each partition has so many copies.
 
-        An acknowledged record outlives the loss of any one broker where there is another: with three replicas two must
-        have it, and a replica that lacks it never becomes the leader.
+        An acknowledged record outlives the loss of any one broker where there are three: two must have it, and a
+        replica that lacks it never becomes the leader.
         """
         return {
             "retention.ms": str(self.retention_ms),
@@ -83,9 +84,15 @@ class Topic:
             # The broker's clock. By the clock of a sender that is wrong, a message would be refused (an hour ahead) or
             # removed before it is read (behind).
             "message.timestamp.type": "LogAppendTime",
-            "min.insync.replicas": str(max(1, replication - 1)),
+            "min.insync.replicas": str(in_sync(copies)),
             "unclean.leader.election.enable": "false",
         }
+
+
+def in_sync(copies: int) -> int:
+    """How many of a partition's copies must have a record before it is acknowledged: so many that it can be written to
+    without one of two or three brokers, or without two of five."""
+    return (copies + 1) // 2
 
 
 def commands_topic(namespace: str, type: str) -> str:
@@ -112,6 +119,16 @@ def dead_letters_topic(namespace: str, type: str) -> str:
 def control_topic(namespace: str, app: str = "projections") -> str:
     """The topic of the orders of operators to the projections of an app."""
     return f"{namespace}{app}-control"
+
+
+def audit_topic(namespace: str, days: int, *needs: str) -> Topic:
+    """The topic of what operators order, of all apps of a namespace: in one order, and kept for so many days."""
+    return Topic(f"{namespace}operations-audit", 1, days * DAY, any_partitions=True, needs=needs)
+
+
+def keys_topic(namespace: str, context: str) -> str:
+    """The topic of the keys with which the workers of a context check in whose name commands come."""
+    return f"{namespace}{context}-keys"
 
 
 def replies_topic(namespace: str) -> str:
@@ -151,6 +168,11 @@ def changelog_topic(name: str, partitions: int) -> Topic:
     return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
 
 
+def key_topic(name: str, *needs: str) -> Topic:
+    """A topic of keys: the last value of each, for ever."""
+    return Topic(name, 1, FOREVER, cleanup="compact", needs=needs)
+
+
 async def ensure_topics(
     clients: ClientFactory, topics: Iterable[Topic], make: bool = True
 ) -> Mapping[str, TopicMetadata]:
@@ -161,7 +183,7 @@ async def ensure_topics(
     before any topic is made: a key would belong to another partition, and an aggregate to another owner. Likewise where
     this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
-    wanted = _by_name(topic for topic in topics if make or topic.needs)
+    wanted = by_name(topic for topic in topics if make or topic.needs)
     present: dict[str, TopicMetadata] = {}
     missing: list[Topic] = []
     try:
@@ -173,13 +195,14 @@ async def ensure_topics(
                 names = ", ".join(sorted(topic.name for topic in missing))
                 raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
             if missing:
-                replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
-                await _create(admin, missing, replication)
+                await _make(admin, missing, clients.copies)
                 async with asyncio.timeout(METADATA_TIMEOUT):
                     while not _are_led(missing, present):
                         await asyncio.sleep(0.05)
                         present = await _present(client, wanted)
-            await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
+            wanted_copies = clients.copies or min(USUAL_COPIES, len(client.cluster.brokers()))
+            _warn_of_few_copies(present, wanted_copies)
+            await _look_at_settings(admin, wanted, present)
     except TimeoutError:
         names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
         raise TopicError(
@@ -193,21 +216,54 @@ def _are_led(topics: Iterable[Topic], present: Mapping[str, TopicMetadata]) -> b
     return all(topic.name in present and not present[topic.name].without_leader for topic in topics)
 
 
-async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
-    """Warn about topics of these that have the times of senders."""
-    try:
-        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    except (KafkaError, TimeoutError):  # it must not be asked, or does not answer
-        return
-    for _, _, _, name, entries in (resource for response in responses for resource in response.resources):
-        times = {key: value for key, value, *_ in entries}.get("message.timestamp.type")
-        if times not in (None, "LogAppendTime"):
+def _warn_of_few_copies(present: Mapping[str, TopicMetadata], wanted: int) -> None:
+    """Warn about topics that are not kept as often as they might be."""
+    if few := sorted(name for name, topic in present.items() if topic.copies < wanted):
+        log.warning(
+            "%s: Kafka keeps fewer than %d copies, and what it has acknowledged may be lost with a broker: give them %d"
+            ' by kafka-reassign-partitions, see "Topics" in docs/operations.md',
+            ", ".join(few),
+            wanted,
+            wanted,
+        )
+
+
+async def _look_at_settings(
+    admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]
+) -> None:
+    """Warn about topics of commands that have the times of senders, and about topics of which one copy may be
+    acknowledged although there are three."""
+    commands = {name for name in wanted if name.endswith(commands_topic("", ""))}
+    asked = commands | {name for name, topic in wanted.items() if WRITE in topic.needs}
+    unsafe = []
+    for name, settings in (await _settings(admin, sorted(asked))).items():
+        times, acknowledged = settings.get("message.timestamp.type"), settings.get("min.insync.replicas")
+        if name in commands and times not in (None, "LogAppendTime"):
             log.warning(
                 "topic %s has message.timestamp.type=%s: a command is dated by its sender's clock, and Kafka removes"
                 " what that says is old; let it have LogAppendTime",
                 name,
                 times,
             )
+        if acknowledged == "1" and present[name].copies >= USUAL_COPIES:
+            unsafe.append(name)
+    if unsafe:
+        log.warning(
+            "%s: min.insync.replicas=1, and what one broker alone has is acknowledged: set it to 2", ", ".join(unsafe)
+        )
+
+
+async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The settings of topics by name; of none where they must not be asked for, or Kafka does not answer."""
+    try:
+        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    except (KafkaError, TimeoutError):
+        return {}
+    return {
+        name: {key: value for key, value, *_ in entries}
+        for response in responses
+        for _, _, _, name, entries in response.resources
+    }
 
 
 async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tuple[str, list[str]]:
@@ -215,7 +271,7 @@ async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tup
 
     Raises `TopicError`, and `KafkaError` while no broker answers.
     """
-    wanted = _by_name(topics)
+    wanted = by_name(topics)
     async with clients.administering() as admin:
         present = await _present(admin._client, wanted)
         return await cluster_id(admin._client), [name for name in wanted if name not in present]
@@ -233,7 +289,7 @@ async def _present(client: Any, wanted: dict[str, Topic]) -> dict[str, TopicMeta
     return present
 
 
-def _by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
+def by_name(topics: Iterable[Topic]) -> dict[str, Topic]:
     """Each topic once, with all that is needed of it."""
     found: dict[str, Topic] = {}
     for topic in topics:
@@ -251,23 +307,48 @@ def _check(wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) ->
                 " number that the others were made with, which cannot be changed while there are aggregates; for a"
                 ' topic altered by hand see "What belongs together" in docs/operations.md'
             )
-        rights = None if metadata is None else metadata.rights
-        for right in topic.needs:
-            if rights is not None and right not in rights:
-                raise TopicError(str(TopicForbidden(name, _DOING[right], right)))
+        if metadata is not None and (missing := lacking(topic, metadata.rights)):
+            raise TopicError(missing)
 
 
-async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
+def lacking(topic: Topic, rights: frozenset[str] | None) -> str:
+    """What is said where this process has not all rights that it needs of a topic; empty where it has, or the broker
+    does not say which it has."""
+    for right in topic.needs:
+        if rights is not None and right not in rights:
+            return str(TopicForbidden(topic.name, _DOING[right], right))
+    return ""
+
+
+async def _make(admin: AIOKafkaAdminClient, topics: list[Topic], copies: int) -> None:
+    """Make topics with so many copies; 0: with three, or with as many as Kafka has brokers.
+
+    Kafka counts the brokers that it knows, whether or not they are up just now; so what is made while one of three is
+    down has three copies. Raises `TopicError`, and `KafkaError` where no broker takes a topic.
+    """
+    missing = topics
+    for count in [copies] if copies else range(USUAL_COPIES, 0, -1):
+        missing = await _refused(admin, missing, count)
+        if not missing:
+            return
+    if copies:
+        raise TopicError(f"Kafka has fewer than REPLICAS={copies} brokers: start the others, or say how many there are")
+    raise InvalidReplicationFactorError("no broker takes topics")
+
+
+async def _refused(admin: AIOKafkaAdminClient, topics: list[Topic], copies: int) -> list[Topic]:
+    """Make topics with so many copies, and return those for which Kafka has too few brokers. Raises `TopicError`."""
     response = await admin.create_topics(
-        [
-            NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.configs(replication))
-            for topic in topics
-        ]
+        [NewTopic(topic.name, topic.partitions, copies, topic_configs=topic.configs(copies)) for topic in topics]
     )
+    refused = set()
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
-        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+        if error is InvalidReplicationFactorError:
+            refused.add(name)
+        elif error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
             may_not = "this process may not make it: an administrator is to run `faust -A <app> setup`"
             raise TopicError(f"there is no topic {name}, and {may_not}")
-        if code and error is not TopicAlreadyExistsError:
+        elif code and error is not TopicAlreadyExistsError:
             raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")
+    return [topic for topic in topics if topic.name in refused]

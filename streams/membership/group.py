@@ -15,11 +15,12 @@ from yarl import URL
 
 from streams.concurrency.retry import retried
 from streams.kafka.client_factory import ClientFactory
-from streams.security.refusals import RIGHTS
+from streams.security.refusals import group_forbidden
 from streams.settings import SettingsError
 
 ASK_AGAIN_SECONDS = 0.1
 NEW_CLUSTER_PAUSES = (0.1,) * 30
+"""While a new cluster makes the topic of groups, which it does when one is first asked for."""
 _STABLE = "Stable"
 
 
@@ -57,7 +58,7 @@ class KafkaGroup:
         """Raise `SettingsError` where this process may not be a member, and `KafkaError`, `OSError`."""
         try:
             async with self._clients.administering() as admin:
-                find = partial(admin.find_coordinator, self._name)  # which a new cluster is about to have
+                find = partial(admin.find_coordinator, self._name)
                 coordinator = await retried(find, NEW_CLUSTER_PAUSES, GroupCoordinatorNotAvailableError)
                 # Of nobody: who may be a member hears that he is none, and nothing comes of it.
                 answer = await admin._send_request(HeartbeatRequest(self._name, -1, ""), coordinator)
@@ -66,10 +67,7 @@ class KafkaGroup:
         else:
             code = answer.error_code
         if code == GroupAuthorizationFailedError.errno:
-            raise SettingsError(
-                f"the consumer group {self._name}: this process may not be a member of it: grant Read on the group to"
-                f" its user: see {RIGHTS}"
-            )
+            raise SettingsError(group_forbidden(self._name))
 
     async def members(self) -> Sequence[Member]:
         async with self._clients.administering() as admin:
@@ -91,7 +89,8 @@ class KafkaGroup:
             await admin._send_request(LeaveGroupRequest(self._name, member_id), coordinator)
 
     async def _describe(self, admin: Any) -> tuple[str, Sequence[Member]]:
-        [response] = await admin.describe_consumer_groups([self._name])
+        ask = partial(admin.describe_consumer_groups, [self._name])
+        [response] = await retried(ask, NEW_CLUSTER_PAUSES, GroupCoordinatorNotAvailableError)
         [group] = response.to_object()["groups"]
         if group["error_code"]:
             raise for_code(group["error_code"])(self._name)

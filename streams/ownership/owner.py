@@ -26,6 +26,8 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Fenced, Journal, SliceHead, Unavailable
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
+from streams.observability.instruments import Instruments
+from streams.observability.owner_metrics import OwnerMetrics
 from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
@@ -67,6 +69,7 @@ class Owner:
         waiting: WaitingLog,
         dispatch: Dispatch | None = None,
         follower: LogFollower | None = None,
+        metrics: OwnerMetrics | None = None,
     ) -> None:
         self.span = span
         self.log = handler.log
@@ -98,6 +101,7 @@ class Owner:
         self._waiting = waiting
         self._source: CommandSource | None = None
         self._follower = follower or LogFollower()
+        self._metrics = metrics or OwnerMetrics(Instruments(), handler.decider.type)
         self._deriving: asyncio.Task[None] | None = None
 
     # -- ownership ---------------------------------------------------------------------------------
@@ -167,6 +171,7 @@ class Owner:
             self.takeover_seconds * 1e3,
             ", ".join(f"{slice}:{offset}" for slice, offset in self.covered.items()),
         )
+        self._metrics.taken_over(self.takeover_seconds)
         self._follower.taken(commit)
         # A former owner may have died before it told of its last commit; a tail that reads this one finds it.
         self._replies.hint(self.span.seat, commit)
@@ -252,6 +257,7 @@ class Owner:
         """Decide nothing any more. The trace of a bug is not logged here: the same may end one owner after another."""
         if not self._ended:
             self.lost, self.why_lost = error, reason or _reason(error)
+            self._metrics.lost(error)
             self._end(self.why_lost)
 
     async def close(self, seconds: float = CLOSE_SECONDS, why: str = "this worker stops") -> None:
@@ -327,6 +333,7 @@ class Owner:
         head = self.head
         assert head is not None
         group = await self.handler.decide_group(messages, head, self._waits)
+        self._metrics.decided(group)
         for slice, command in group.held.items():
             self._hold(slice, command)
         rest = [message for message in messages[group.done :] if message.partition not in group.held]
@@ -348,12 +355,14 @@ class Owner:
             events=group.events,
         )
         snapshots = encode_snapshots(group.snapshots) if self._journal.is_transactional else ()
+        began = time.monotonic()
         await until_it_answers(
             lambda: self._journal.append(commit, snapshots),
             f"{self.log}: appending commit {commit.nr}",
             Unavailable,
             self._waits,
         )
+        written = time.monotonic() - began
         self.head = commit
         self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
@@ -361,6 +370,7 @@ class Owner:
             self._replies.hint(self.span.seat, commit, self._hinted or head)
             self._hinted = commit
         await self._replies.replies(group.replies)
+        self._metrics.committed(group, written)
         await self.derivation.put(commit, group.snapshots)
         self.queue.put_back(rest)
 

@@ -26,6 +26,10 @@ from streams.journal.position import position_text, stream_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.limits import RECORD_BYTES
+from streams.observability import catalog
+from streams.observability.catalog import OTHER
+from streams.observability.instruments import Counter
+from streams.processes.process_signature import SIGNATURE_BYTES, ProcessSignature, cause_of
 from streams.slices import partition_of, slice_of
 
 log = logging.getLogger(__name__)
@@ -50,6 +54,8 @@ class CommandDispatcher:
         source: str,
         slices: int,
         dead_letters_topic: str,
+        signature: ProcessSignature,
+        sent: Counter | None = None,
     ) -> None:
         self._sends = sends
         self._codec = codec
@@ -59,7 +65,9 @@ class CommandDispatcher:
         self._source = source
         self._slices = slices
         self._dead_letters_topic = dead_letters_topic
+        self._signature = signature
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
+        self._sent = sent or Counter(catalog.COMMANDS_SENT)
 
     def check(self, row: RecordedEvent, event: Any) -> None:
         """Build the commands that an event would cause, on trial, while the event can still be refused.
@@ -68,7 +76,12 @@ class CommandDispatcher:
         """
         for send in self._sends(row.aggregate_id, event):
             key, value, headers = command_record(send, "", self._source, "", row)
-            size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+            size = (
+                SIGNATURE_BYTES
+                + len(key or b"")
+                + len(value or b"")
+                + sum(len(name) + len(text) for name, text in headers)
+            )
             if size > RECORD_BYTES:
                 raise Failure(
                     "TooLarge",
@@ -78,13 +91,14 @@ class CommandDispatcher:
 
     async def dispatch(self, commits: Sequence[Commit]) -> None:
         """Send the commands that these commits cause; durable on return. Raises `Unavailable`."""
-        records: dict[str, list[ProducerRecord]] = defaultdict(list)
+        caused: dict[str, list[ProducerRecord]] = defaultdict(list)
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
                     stream = stream_name(log_type(commit.log), slice_of(event.aggregate_id, self._slices))
                     for to, record in await self._caused(position_text(stream, commit.nr, index), event):
-                        records[topics.commands_topic(self._namespace, to)].append(record)
+                        caused[to].append(record)
+        records = {topics.commands_topic(self._namespace, to): commands for to, commands in caused.items()}
         await self._count_partitions(records.keys() - self._partitions.keys())
         batches: dict[tuple[str, int], list[ProducerRecord]] = defaultdict(list)
         for topic, commands in records.items():
@@ -92,6 +106,9 @@ class CommandDispatcher:
                 place, record = self._place(topic, command)
                 batches[place].append(record)
         await asyncio.gather(*(self._broker.publish(*place, batch) for place, batch in batches.items()))
+        for to, commands in caused.items():
+            is_known = topics.commands_topic(self._namespace, to) in self._partitions
+            self._sent.add(len(commands), log_type(commits[0].log), to if is_known else OTHER)
 
     async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, ProducerRecord]]:
         try:
@@ -101,11 +118,17 @@ class CommandDispatcher:
         try:
             sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
             return [
-                (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
+                (send.to, self._signed(send, f"{event_id}#{number}", event_id, event))
                 for number, send in enumerate(sends)
             ]
         except Exception as bug:  # `check` had found none: other code wrote the event
             raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
+
+    def _signed(self, send: Send, id: str, event_id: str, event: RecordedEvent) -> ProducerRecord:
+        key, value, headers = command_record(send, id, self._source, event_id, event)
+        cause = cause_of(event.principal)
+        signature = self._signature.headers(send.to, send.id, send.command_id or id, send.command, value or b"", cause)
+        return key, value, headers + signature
 
     async def _count_partitions(self, unknown: Iterable[str]) -> None:
         """Learn the number of partitions of topics. A topic that does not exist is looked for again the next time.

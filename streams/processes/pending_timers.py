@@ -22,6 +22,7 @@ from streams.slices import slice_of
 PAGES = 4
 """Of one slice. Which one a timer is in says its id; the number is part of the stored form."""
 CACHE_KIB = 1_024
+MOST_COUNTED = 10_000
 FORM = 2
 """Of a stored page; pages of any other are left aside, and the log is read instead."""
 
@@ -30,24 +31,26 @@ PRAGMA cache_size = -{CACHE_KIB};
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE pending (
-    page INTEGER, id TEXT, due TEXT, nr INTEGER, idx INTEGER, correlation_id TEXT, ask TEXT, pause INTEGER,
+    page INTEGER, id TEXT, due TEXT, nr INTEGER, idx INTEGER, correlation_id TEXT, principal TEXT,
+    ask TEXT, pause INTEGER,
     PRIMARY KEY (page, id)
 ) WITHOUT ROWID;
 CREATE INDEX by_time ON pending (ask);
 CREATE INDEX asked ON pending (pause) WHERE pause > 0;
 """
-_TIMER = "id, due, nr, idx, correlation_id"
+_TIMER = "id, due, nr, idx, correlation_id, principal"
 
 
 class PendingTimer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A timer as it was scheduled last: when it is due (ISO 8601 in UTC, so that texts are in the order of time), and
-    the commit and index of the event that says so."""
+    the commit and index of the event that says so, and who has scheduled it."""
 
     id: str
     due: str
     nr: int
     index: int
     correlation_id: str
+    principal: str = ""
 
 
 Page = tuple[int, int]
@@ -72,7 +75,7 @@ class PendingTimers:
     def schedule(self, timers: Iterable[PendingTimer]) -> None:
         """These are pending; one that was already is so at its new time only."""
         self._rows.executemany(
-            "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+            "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
             ((self._page_of(timer.id), *msgspec.structs.astuple(timer), timer.due) for timer in timers),
         )
 
@@ -91,6 +94,15 @@ class PendingTimers:
     def next_time(self) -> str | None:
         """When the next one is to be asked; None where there is none."""
         return self._rows.execute("SELECT min(ask) FROM pending").fetchone()[0]  # type: ignore[no-any-return]
+
+    def late(self, now: str) -> tuple[int, str | None]:
+        """How many are due by now and pending, and since when the oldest of them is. Of those that were not asked yet
+        `MOST_COUNTED` are counted."""
+        return self._rows.execute(  # type: ignore[no-any-return]
+            "SELECT count(*), min(due) FROM (SELECT * FROM (SELECT due FROM pending WHERE pause = 0 AND ask <= ?"
+            " ORDER BY ask LIMIT ?) UNION ALL SELECT due FROM pending WHERE pause > 0)",
+            (now, MOST_COUNTED),
+        ).fetchone()
 
     def due(self, now: str, limit: int) -> list[PendingTimer]:
         """Up to `limit` that were not asked yet and are to be by now, the oldest first."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from aggregates.timer import TimerScheduled
+from aggregates.timer import FireTimer, TimerFired, TimerScheduled
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
@@ -30,12 +31,17 @@ from streams.journal.position import position_text, stream_name
 from streams.journal.snapshots import MOST_BYTES
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
+from streams.observability import catalog
+from streams.observability.instruments import Instruments
 from streams.ownership.follower import LogFollower
+from streams.principals.signature import SigningKeys
 from streams.processes.pending_timers import FORM, PAGES, Page, PendingTimer, PendingTimers
+from streams.processes.process_signature import ProcessSignature, cause_of
 from streams.slices import slice_of
 
 log = logging.getLogger(__name__)
 
+FIRE = FireTimer.__name__
 PAGE_TYPE = "timer#pending"
 """Under this type the journal keeps the pages, as snapshots of `<stream>/<page>`. No aggregate type has a `#`."""
 ROWS_AROUND = 8_000
@@ -45,6 +51,8 @@ RECENT_COMMITS = 64
 """Commits kept in memory for a watch that is busy; what it misses it reads from the journal."""
 LONGEST_SLEEP = 1.0
 """Seconds: then it looks at the clock again, which may have been set."""
+LATE_SECONDS = 1.0
+"""Between two looks how many timers are late."""
 MOST_ASKED = 1_000
 """Timers of one log that were asked to fire and are still pending. With so many no other one is asked."""
 FIRST_REPEAT, LONGEST_REPEAT = 60, 3_600
@@ -61,6 +69,8 @@ class TimerWatch(LogFollower):
         journal: Journal,
         broker: KafkaClient,
         supervisor: Supervisor,
+        instruments: Instruments | None = None,
+        keys: SigningKeys | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._type = context.decider.type
@@ -73,19 +83,25 @@ class TimerWatch(LogFollower):
         self._journal = journal
         self._broker = broker
         self._supervisor = supervisor
+        self._signature = ProcessSignature(self._type, keys)
         self._now = now
-        self._head = 0
-        """The newest commit that is durable."""
+        self._head = self._taken = 0
+        """The newest commit that is durable, and the one with which the owner has taken over."""
         self._recent: deque[Commit] = deque(maxlen=RECENT_COMMITS)
         self._too_large: set[Page] = set()
         """Pages that were too large to save, each said once."""
+        instruments = instruments or Instruments()
+        self._late = instruments.gauge(catalog.TIMERS_LATE)
+        self._late_seconds = instruments.gauge(catalog.TIMERS_LATE_SECONDS)
+        self._delay = instruments.histogram(catalog.TIMER_DELAY).of()
+        self._said_late = float("-inf")
         self._changed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     # -- called by the owner ---------------------------------------------------------------------------
 
     def taken(self, head: Commit) -> None:
-        self._head = head.nr
+        self._head = self._taken = head.nr
         self._running = self._supervisor.keep(f"timers of {self._log}", self._run)
 
     def committed(self, commit: Commit) -> None:
@@ -111,6 +127,8 @@ class TimerWatch(LogFollower):
         """Watch until it is cancelled. Begins anew, from the pages, when it is called again."""
         with contextlib.ExitStack() as at_end:
             at_end.callback(self._waits, None)
+            for late in (self._late, self._late_seconds):
+                at_end.callback(late.remove, self._log)
             timers = at_end.enter_context(contextlib.closing(PendingTimers(self._slices)))
             saved = await self._read_pages(timers)
             await self._follow_former_logs(saved, timers)
@@ -173,9 +191,12 @@ class TimerWatch(LogFollower):
             for event in await decode_event(self._codec, self._journal, row.data):
                 if isinstance(event, TimerScheduled):
                     due = in_utc(event.due)
-                    timers.schedule([PendingTimer(row.aggregate_id, due, commit.nr, index, row.correlation_id)])
+                    timer = PendingTimer(row.aggregate_id, due, commit.nr, index, row.correlation_id, row.principal)
+                    timers.schedule([timer])
                 else:
                     timers.end(row.aggregate_id)
+                if isinstance(event, TimerFired) and commit.nr > self._taken:
+                    self._delay.observe((commit.recorded_at - event.due.astimezone(UTC)).total_seconds())
 
     async def _ask(self, timers: PendingTimers) -> float:
         """Ask what is due to fire. Returns how long, in seconds, there is nothing more to ask."""
@@ -189,18 +210,34 @@ class TimerWatch(LogFollower):
         for timer, pause in to_ask:
             pause = min(2 * pause, LONGEST_REPEAT) or FIRST_REPEAT
             timers.ask_again(timer, in_utc(now + timedelta(seconds=pause)), pause)
+        self._say_late(timers, now)
         next_time = timers.next_time
         if next_time is None or len(due) > room:  # the others follow as these fire
             return LONGEST_SLEEP
         return min(LONGEST_SLEEP, (datetime.fromisoformat(next_time) - self._now()).total_seconds())
+
+    def _say_late(self, timers: PendingTimers, now: datetime) -> None:
+        """Keep the gauges up to date, once a second: it asks after each commit."""
+        if (moment := time.monotonic()) - self._said_late < LATE_SECONDS:
+            return
+        self._said_late = moment
+        count, since = timers.late(in_utc(now))
+        self._late.set(count, self._log)
+        self._late_seconds.set((now - datetime.fromisoformat(since)).total_seconds() if since else 0.0, self._log)
 
     async def _send(self, timers: Sequence[PendingTimer]) -> None:
         """Send `FireTimer` to each of these; durable on return."""
         records: dict[int, list[ProducerRecord]] = defaultdict(list)
         for timer in timers:
             slice = slice_of(timer.id, self._slices)
-            records[slice].append(fire_timer(timer, stream_name(self._type, slice), self._source))
+            records[slice].append(self._fire_timer(timer, stream_name(self._type, slice)))
         await asyncio.gather(*(self._broker.publish(self._topic, *batch) for batch in records.items()))
+
+    def _fire_timer(self, timer: PendingTimer, stream: str) -> ProducerRecord:
+        key, data, headers = fire_timer(timer, stream, self._source)
+        id = dict(headers)["ce_id"].decode()
+        signature = self._signature.headers(self._type, timer.id, id, FIRE, data or b"", cause_of(timer.principal))
+        return key, data, headers + signature
 
     # -- pages -----------------------------------------------------------------------------------------
 
@@ -251,5 +288,5 @@ def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:
     """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
     goes on in the trace of whoever scheduled it."""
     id = f"fire:{position_text(stream, timer.nr, timer.index)}"
-    headers = command_headers(id, "FireTimer", source, correlation_id=timer.correlation_id)
+    headers = command_headers(id, FIRE, source, correlation_id=timer.correlation_id)
     return timer.id.encode(), msgspec.json.encode({"due": timer.due}), headers

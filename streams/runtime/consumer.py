@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
 import streams.kafka.records  # noqa: F401  (the net below what Faust reads)
 from streams.runtime.partition_pump import ConsumerRecord, PartitionPump
-from streams.security.refusals import TopicForbidden
+from streams.security.refusals import TopicForbidden, group_forbidden
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ LEAVE_SECONDS = 1.0
 FORBIDDEN_SECONDS = 1.0
 """Between two attempts to read what may not be read."""
 READING = "reading what the group has shared out"
+MEMBERSHIP = "being a member of the group"
 LOOK_AFTER_SECONDS = 1.0
 CONFIRMED_SECONDS = 0.1
 """A heartbeat that is waited for is looked for this often."""
@@ -95,7 +96,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         try:
             records = await super()._getmany(active_partitions, timeout)
         except TopicAuthorizationFailedError as error:
-            self._say_forbidden(TopicForbidden.of(error, "read", "Read"))
+            self._say(READING, str(TopicForbidden.of(error, "read", "Read")))
+            await self.sleep(FORBIDDEN_SECONDS)
+            return {}
+        except GroupAuthorizationFailedError:
+            self._say(MEMBERSHIP, group_forbidden(self.app.conf.id))
+            self.rejoin()
             await self.sleep(FORBIDDEN_SECONDS)
             return {}
         self.app.supervisor.well(READING)
@@ -106,10 +112,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 self._hand_over(TP(*tp), records.pop(tp))
         return records
 
-    def _say_forbidden(self, error: TopicForbidden) -> None:
+    def _say(self, what: str, trouble: str) -> None:
         """Say it once, and have health show it; Faust would end the worker."""
-        if self.app.supervisor.trouble(READING, str(error)):
-            log.error("Kafka: %s", error)
+        if self.app.supervisor.trouble(what, trouble):
+            log.error("Kafka: %s", trouble)
 
     async def _some_are_free(self, seconds: float) -> None:
         self._handover.freed.clear()
@@ -199,6 +205,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             pass
         try:
             consumer._coordinator.check_errors()
+        except GroupAuthorizationFailedError:
+            self._say(MEMBERSHIP, group_forbidden(self.app.conf.id))
+            consumer._coordinator.request_rejoin()  # aiokafka sends no more heartbeats after such an answer
         except KafkaError as error:
             if str(error) != self._group_error:
                 log.error("the consumer group %s: %s", self.app.conf.id, error)
@@ -214,6 +223,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             sent = time.monotonic()
             if good := bool(await beat()):
                 self._heartbeat = sent
+                self.app.supervisor.well(MEMBERSHIP)
             return good
 
         heartbeat.noted = True  # type: ignore[attr-defined]

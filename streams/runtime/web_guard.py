@@ -36,6 +36,9 @@ _PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(PAGES_MAY_SEND),
     hdrs.ACCESS_CONTROL_MAX_AGE: PREFLIGHT_SECONDS,
 }
+_OF_OUR_PAGES = {"Cross-Origin-Resource-Policy": "same-origin", "X-Content-Type-Options": "nosniff"}
+"""Of what browsers load for a page of another site without asking, such as pictures, its process does not even get the
+bytes; and nothing is taken for what it does not say that it is."""
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
 
 
@@ -88,8 +91,9 @@ class WebGuard:
 
         return door
 
-    async def let_pages_read(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Say in an answer that a page of a site that the settings allow may read it."""
+    async def tell_browsers(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Say in an answer which pages may have it: ours, and those of the sites that the settings allow."""
+        response.headers.update(_OF_OUR_PAGES)
         if self._origins and not ANY_HOST.fullmatch(request.path):
             response.headers.add(hdrs.VARY, hdrs.ORIGIN)
             if self._may_pages_ask(request):

@@ -275,7 +275,7 @@ class Web(FaustWeb):  # type: ignore[misc]
         super().__init__(app, **options)
         self.connections = OpenConnections(most_connections(), app.settings.http_client_connections)
         self._runner = Runner(self.web_app, self.connections)
-        self.web_app.on_response_prepare.append(app.guard.let_pages_read)
+        self.web_app.on_response_prepare.append(app.guard.tell_browsers)
 
     def _wrap_into_asyncdef(self, handler: Any) -> Any:
         """As Faust does, with the view to be found by middlewares."""

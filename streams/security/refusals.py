@@ -71,6 +71,14 @@ class TopicForbidden(TopicAuthorizationFailedError):  # type: ignore[misc]
         return str(self.args[0])
 
 
+def group_forbidden(name: str) -> str:
+    """What is said of a consumer group in which this process may not be."""
+    return (
+        f"the consumer group {name}: this process may not be a member of it: grant Read on the group to its user: see"
+        f" {RIGHTS}"
+    )
+
+
 class Refusals:
     """Which brokers refuse connections just now, by `host:port`; several threads may note them.
 

@@ -32,10 +32,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
 from streams.deciding.messages import command_headers
 from streams.kafka.client import partition_of
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import commands_topic, replies_topic
 from streams.settings import Settings
 from tests.bench.worker import Worker
@@ -101,9 +102,8 @@ class Load:
     @contextlib.asynccontextmanager
     async def clients(self) -> AsyncIterator[None]:
         """Connect."""
-        servers = self.settings.bootstrap_servers
-        self._producer = AIOKafkaProducer(bootstrap_servers=servers, max_batch_size=BATCH_BYTES)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=servers)
+        clients = ClientFactory.of(self.settings)
+        self._producer, self._consumer = clients.producer(max_batch_size=BATCH_BYTES), clients.consumer()
         await self._producer.start()
         await self._consumer.start()
         self._partitions = [TopicPartition(self.replies, p) for p in range(self.settings.partitions)]

@@ -13,6 +13,7 @@ from tests.bench.flat.claims import measure_flat
 from tests.bench.gateway import measure_gateway
 from tests.bench.idle_system import measure_idle_system
 from tests.bench.memory import measure_memory
+from tests.bench.metrics import measure_metrics
 from tests.bench.model import measure_model
 from tests.bench.ordinary import Plan, measure_ordinary
 from tests.bench.report import Figure, Row
@@ -94,6 +95,7 @@ PARTS = [
         lambda o: measure_alarms(o.minutes, o.busy),
     ),
     Part("flat", "what does not grow with the journal, with plots", lambda o: measure_flat()),
+    Part("metrics", "what counting costs a command", lambda o: measure_metrics()),
     Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
     Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),
     Part("timers", "how late timers fire", lambda o: measure_timers(o.timers, o.pending)),

@@ -17,6 +17,8 @@ from tests.bench.worker import START_SECONDS, Worker, delete_topics, worker
 from tests.e2e.worker import ORDERS, free_port
 from tests.stores import drop_journals
 
+NAMESPACES = "bench"
+"""With what they begin."""
 LOOK_SECONDS = 0.05
 INTAKE_SECONDS = 240.0
 
@@ -79,13 +81,13 @@ async def bare_intake(here: Space, topic: str, count: int) -> tuple[float, float
 @contextlib.asynccontextmanager
 async def space(**settings: str) -> AsyncIterator[Space]:
     """A new one, for the length of a block."""
-    namespace = f"bench{uuid.uuid4().hex[:6]}_"
+    namespace = f"{NAMESPACES}{uuid.uuid4().hex[:6]}_"
     with tempfile.TemporaryDirectory() as folder:
         found = Space({**os.environ, "NAMESPACE": namespace, **settings}, Path(folder))
         try:
             yield found
         finally:
-            await delete_topics(found.settings.bootstrap_servers, lambda name: name.startswith(namespace))
+            await delete_topics(found.settings, lambda name: name.startswith(namespace))
             for url in {found.settings.journal_url, found.settings.read_model_url or found.settings.journal_url}:
                 await drop_journals(url, namespace)
 

@@ -94,7 +94,7 @@ class Bench:
         """Delete all that workers of the read side have put on the servers, so that the next begins with nothing."""
         settings = self.written.settings
         name = settings.namespace
-        await delete_topics(settings.bootstrap_servers, lambda it: it.startswith(name) and not it.endswith(OF_A_TYPE))
+        await delete_topics(settings, lambda it: it.startswith(name) and not it.endswith(OF_A_TYPE))
         await drop_journals(settings.read_model_url or settings.journal_url, name, only="read_model")
 
 
@@ -117,7 +117,7 @@ async def _bench(orders: int, events: int) -> AsyncIterator[tuple[Bench, Results
                 ]
                 yield Bench(written, Path(folder), environment), figures
         finally:
-            await delete_topics(settings.bootstrap_servers, lambda name: name.startswith(namespace))
+            await delete_topics(settings, lambda name: name.startswith(namespace))
             for url in {settings.journal_url, settings.read_model_url or settings.journal_url}:
                 await drop_journals(url, namespace)
 

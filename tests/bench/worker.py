@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient
+from streams.kafka.client_factory import ClientFactory
+from streams.settings import Settings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -103,13 +104,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def delete_topics(servers: list[str], wanted: Callable[[str], bool]) -> None:
+async def delete_topics(settings: Settings, wanted: Callable[[str], bool]) -> None:
     """Delete the topics whose names are `wanted`; they are gone on return."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
+    async with ClientFactory.of(settings).administering() as admin:
         while mine := [name for name in await admin.list_topics() if wanted(name)]:
             await admin.delete_topics(mine)
             await asyncio.sleep(0.2)
-    finally:
-        await admin.close()

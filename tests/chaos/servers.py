@@ -9,8 +9,8 @@ import random
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -58,45 +58,54 @@ class Server:
 
 @contextmanager
 def own_servers() -> Iterator[tuple[Server, Server, list[Server]]]:
-    """Kafka, a Cassandra alone and three Cassandra nodes, none of them started; all are ended on the way out.
+    """Kafka, a Cassandra alone and three Cassandra nodes, none of them started; all are ended on the way out."""
+    with own_folder("chaos") as where:
+        where = replace(where, commitlog_sync="batch", kafka_port=server_port(1), cassandra_port=server_port(1))
+        nodes = [Server("cassandra", node) for node in cassandra.nodes(replace(where, cassandra_port=server_port(1)))]
+        one = Server("kafka", where), Server("cassandra", where)
+        with ended([*one, *nodes]):
+            yield *one, nodes
 
-    Their folder is one for all runs: what a run that was killed has left there is ended by the next one.
-    """
+
+@contextmanager
+def own_folder(name: str) -> Iterator[Where]:
+    """Where the servers of some tests are: beside those of developers, whose jars they use. The folder is one for all
+    runs, one at a time: what a run that was killed has left there is ended by the next one."""
     developers = Where.from_environment()
-    root = developers.root / "chaos"
+    root = developers.root / name
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pytest.fail(f"another run of these tests uses {root}", pytrace=False)
-        where = replace(
-            developers, root=root, jars=developers.root, commitlog_sync="batch",
-            kafka_port=server_port(), cassandra_port=server_port(),
-        )  # fmt: skip
-        nodes = [Server("cassandra", node) for node in cassandra.nodes(replace(where, cassandra_port=server_port()))]
-        one = Server("kafka", where), Server("cassandra", where)
-        try:
-            _clear([*one, *nodes])
-            yield *one, nodes
-        finally:
-            _clear([*one, *nodes])
+        yield replace(developers, root=root, jars=developers.root)
 
 
-def _clear(servers: list[Server]) -> None:
+@contextmanager
+def ended(servers: Sequence[Server]) -> Iterator[None]:
+    """Servers of which nothing is left, neither before nor after."""
+    try:
+        _clear(servers)
+        yield
+    finally:
+        _clear(servers)
+
+
+def _clear(servers: Sequence[Server]) -> None:
     for server in servers:
         server.end()
         shutil.rmtree(server.where.folder(server.name), ignore_errors=True)
 
 
-def server_port() -> int:
-    """A port that is free, and the next one too."""
+def server_port(*further: int) -> int:
+    """A port that is free, and so are those that are so much further on."""
     while True:
         port = random.choice(PORTS)
-        with socket.socket() as one, socket.socket() as two:
+        with ExitStack() as stack:
             try:
-                one.bind((HOST, port))
-                two.bind((HOST, port + 1))
+                for number in (port, *(port + distance for distance in further)):
+                    stack.enter_context(socket.socket()).bind((HOST, number))
             except OSError:
                 continue
             return port

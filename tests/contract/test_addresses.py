@@ -10,7 +10,7 @@ from cassandra import AuthenticationFailed
 from cassandra.cluster import NoHostAvailable
 from cassandra.policies import IdentityTranslator
 
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from streams.journal.cassandra.address import CassandraAddress
 from streams.journal.cassandra.errors import translated
 from streams.journal.cassandra.hosts import Places

@@ -12,17 +12,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 
-from servers.where import HOST
 from streams.journal.port import Unavailable
 from streams.kafka.client import KafkaClient, RecordTooLarge
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_slices import CommandSlices
+from tests.contract.topics import SERVERS, new_topic
 
-SERVERS = [f"{HOST}:9092"]
 LIMIT = 100_000
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
@@ -68,18 +67,13 @@ def record(key: str, size: int = 10) -> Any:
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
+async def topic(namespace: str) -> AsyncIterator[Topic]:
     """It is removed afterwards."""
-    name = f"{namespace}{request.node.name}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"max.message.bytes": str(LIMIT)})])
-    broker = KafkaClient(ClientFactory(SERVERS), 2)
-    await broker.start()
-    yield Topic(name, broker)
-    await broker.stop()
-    await admin.delete_topics([name])
-    await admin.close()
+    async with new_topic(namespace, 2, {"max.message.bytes": str(LIMIT)}) as name:
+        broker = KafkaClient(ClientFactory(SERVERS), 2)
+        await broker.start()
+        yield Topic(name, broker)
+        await broker.stop()
 
 
 async def test_what_is_refused_has_nothing_behind_it(topic: Topic, caplog: Any) -> None:

@@ -9,21 +9,20 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from projections.applying.refolding import fold_key
 from projections.stores.local.store import rocksdb_table
 from projections.stores.local.tables import LocalRows
-from servers.where import HOST
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.runtime.application import Application
 from streams.settings import Settings
+from tests.contract.topics import SERVERS, topics
 from tests.unit.boxes import Boxes, boxes, put, until
 from tests.unit.local_machines import Consumer
 
-SERVERS = [f"{HOST}:9092"]
 LIMIT = 50_000
 
 
@@ -49,15 +48,11 @@ class Shelf:
 async def shelf(tmp_path: Path, namespace: str) -> AsyncIterator[Shelf]:
     """Its changelog is removed afterwards."""
     shelf = Shelf(tmp_path, f"{namespace}shelf-{tmp_path.name}")
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
     config = {"max.message.bytes": str(LIMIT), "cleanup.policy": "compact"}
-    await admin.create_topics([NewTopic(shelf.rows.changelog, 1, 1, topic_configs=config)])
-    await shelf.broker.start()
-    yield shelf
-    await shelf.broker.stop()
-    await admin.delete_topics([shelf.rows.changelog])
-    await admin.close()
+    async with topics(shelf.rows.changelog, config=config):
+        await shelf.broker.start()
+        yield shelf
+        await shelf.broker.stop()
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.concurrency.tasks import cancel
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_reader import KafkaCommandReader, TopicGone
-from streams.settings import Settings
+from tests.contract.topics import SERVERS, new_topic
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SERVERS = Settings(kafka_brokers=os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")).bootstrap_servers
 SLICES = (0, 2)
 
 
@@ -43,15 +41,10 @@ class Taker:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def topic(namespace: str) -> AsyncIterator[str]:
     """A topic of three partitions."""
-    name = f"{namespace}{abs(hash(request.node.name)) % 10_000}-commands"
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 3, 1)])
-    yield name
-    await admin.delete_topics([name])
-    await admin.close()
+    async with new_topic(namespace, 3) as name:
+        yield name
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,28 +10,21 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.kafka.fetching.sessions import FetchSession
 from streams.kafka.records import AIOKafkaConsumer
-from streams.settings import Settings
+from tests.contract.topics import SERVERS, new_topic
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SERVERS = Settings(kafka_brokers=os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")).bootstrap_servers
 PARTITIONS = 8
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def topic(namespace: str) -> AsyncIterator[str]:
     """A topic of eight partitions."""
-    name = f"{namespace}{abs(hash(request.node.name)) % 10_000}-fetched"
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1)])
-    yield name
-    await admin.delete_topics([name])
-    await admin.close()
+    async with new_topic(namespace, PARTITIONS) as name:
+        yield name
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
@@ -19,28 +18,22 @@ from projections.applying.topic_reader import KafkaTopicReader
 from projections.gateway.command_log import CommandLog
 from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
-from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.fetching import batches
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY, Topic, ensure_topics
+from tests.contract.topics import SERVERS, new_topic, topics
 
-SERVERS = [f"{HOST}:9092"]
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def topic(namespace: str) -> AsyncIterator[str]:
     """Of one partition; it is removed afterwards."""
-    name = f"{namespace}{request.node.name.replace('[', '-').replace(']', '')}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 1, 1)])
-    yield name
-    await admin.delete_topics([name])
-    await admin.close()
+    async with new_topic(namespace, 1) as name:
+        yield name
 
 
 @pytest_asyncio.fixture(loop_scope="function")
@@ -162,13 +155,7 @@ async def test_a_reply_in_a_transaction(topic: str, broker: KafkaClient, tmp_pat
 async def test_a_topic_with_the_times_of_senders(namespace: str, times: str, caplog: pytest.LogCaptureFixture) -> None:
     """A command topic that has the senders' times is named at start, with what to do."""
     name = f"{namespace}{times.lower()}-commands"
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"message.timestamp.type": times})])
-    try:
-        await ensure_topics(ClientFactory(SERVERS), [Topic(name, 1, DAY), Topic(f"{namespace}x-commits", 1, DAY)])
-    finally:
-        await admin.delete_topics([name, f"{namespace}x-commits"])
-        await admin.close()
+    async with topics(name, config={"message.timestamp.type": times}):
+        await ensure_topics(ClientFactory(SERVERS), [Topic(name, 1, DAY)])
     said = [line.getMessage() for line in caplog.records if name in line.getMessage()]
     assert (times == "CreateTime") == any(f"topic {name} has message.timestamp.type=CreateTime" in it for it in said)

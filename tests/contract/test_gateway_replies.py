@@ -10,18 +10,16 @@ from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from projections.gateway.command_log import CommandLog
 from projections.gateway.command_records import CommandAggregate, KafkaPosition, SentCommand, encode_sent
 from projections.gateway.replies import GatewayReplies
 from projections.gateway.waiters import ReplyWaiters
-from servers.where import HOST
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import KafkaClient, ProducerRecord, partition_of
 from streams.kafka.client_factory import ClientFactory
+from tests.contract.topics import SERVERS, new_topic
 
-SERVERS = [f"{HOST}:9092"]
 PARTITIONS = 8
 EACH = 100
 """The commands that each worker brings in."""
@@ -36,15 +34,10 @@ class Cost(NamedTuple):
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def topic(namespace: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def topic(namespace: str) -> AsyncIterator[str]:
     """It is removed afterwards."""
-    name = f"{namespace}{request.node.name.replace('[', '-').replace(']', '')}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1)])
-    yield name
-    await admin.delete_topics([name])
-    await admin.close()
+    async with new_topic(namespace, PARTITIONS) as name:
+        yield name
 
 
 @pytest_asyncio.fixture(loop_scope="function")

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from projections.publishing.hints.hint_reader import HintReader
-from servers.where import HOST
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
+from tests.contract.topics import SERVERS, topics
 
-SERVERS = [f"{HOST}:9092"]
 SECONDS = 20.0
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
@@ -32,15 +30,11 @@ class Heard:
 
 
 @pytest_asyncio.fixture(loop_scope="function")
-async def topics(namespace: str) -> AsyncIterator[list[str]]:
+async def hint_topics(namespace: str) -> AsyncIterator[list[str]]:
     """Of two types. They are removed afterwards."""
     names = [f"{namespace}{type}-commits" for type in ("order", "user")]
-    admin = AIOKafkaAdminClient(bootstrap_servers=SERVERS)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 3, 1) for name in names])
-    yield names
-    await admin.delete_topics(names)
-    await admin.close()
+    async with topics(*names, partitions=3):
+        yield names
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -49,16 +43,16 @@ async def until(done: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_seats_come_and_go(topics: list[str]) -> None:
+async def test_seats_come_and_go(hint_topics: list[str]) -> None:
     """What was sent before is not read, and of seats that are somewhere else nothing, also when they have moved."""
     broker = KafkaClient(ClientFactory(SERVERS), 3)
     await broker.start()
-    heard = {topic: Heard() for topic in topics}
-    orders, users = topics
+    heard = {topic: Heard() for topic in hint_topics}
+    orders, users = hint_topics
     reader = HintReader(ClientFactory(SERVERS), heard)
 
     async def send(hint: bytes) -> None:
-        for topic in topics:
+        for topic in hint_topics:
             for seat in range(3):
                 await broker.publish(topic, seat, [(None, hint, [])])
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from streams.concurrency.retry import until_it_answers
-from streams.journal.cassandra.address import CassandraAddress
-from streams.journal.cassandra.session import CassandraSession
 from streams.journal.grants import Role, journal_grants, statements
 from streams.journal.port import NotPermitted, Unavailable
 from streams.open_journal import database_of, open_journal
@@ -23,7 +19,8 @@ from tests.contract.grants_in_use import use
 from tests.contract.test_names import Door, Names, _fails, answers
 from tests.e2e.client import eventually
 from tests.e2e.worker import free_port
-from tests.secured import Secured, secured
+from tests.secured.stores import Secured, secured
+from tests.stores import administered
 
 CONTEXT = "orders"
 KINDS = ("cassandra", "postgres")
@@ -49,18 +46,7 @@ def url_of(servers: Secured, kind: str, **options: Any) -> str:
 
 async def administer(servers: Secured, kind: str, *lines: str) -> None:
     """Run statements as the administrator."""
-    if kind == "postgres":
-        context = ssl.create_default_context(cafile=servers.authority.file)
-        connection = await asyncpg.connect(servers.postgres(ca=""), ssl=context)
-        for line in lines:
-            await connection.execute(line)
-        await connection.close()
-        return
-    session = CassandraSession(CassandraAddress.parse(servers.cassandra()))
-    await session.connect()
-    for line in lines:
-        await session.define(line.removesuffix(";"))
-    await session.close()
+    await administered(url_of(servers, kind), *lines)
 
 
 async def made(servers: Secured, kind: str, namespace: str) -> None:

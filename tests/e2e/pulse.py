@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from tests.e2e.client import PARTITIONS, eventually, headers, keys_of
 from tests.e2e.system import System
@@ -70,7 +70,7 @@ class Pulse:
         for key in self._orders.values():
             opened = await self.system.ask("order", key, "OpenOrder", {"user_id": "1", "kind": "sale"}, seconds=30)
             assert "accepted" == opened["status"]
-        self._replies = AIOKafkaConsumer(bootstrap_servers=self.system.servers)
+        self._replies = self.system.clients.consumer()
         await self._replies.start()
         self._replies.assign([TopicPartition(self.system.topic("answers"), p) for p in range(PARTITIONS)])
         await self._replies.seek_to_end()

@@ -32,6 +32,7 @@ from tests.stores import drop_journals
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
+FAUST = ["-m", "faust"]
 TOPIC_CONFIG = 1
 """What Kafka says of a setting that the topic itself was given."""
 
@@ -48,12 +49,16 @@ class System:
         self.servers = [url.rpartition("//")[2] for url in self.brokers.split(";")]
         self.clients = clients or ClientFactory(self.servers)
         self.journal_url = journal_url
+        self.tls: ssl.SSLContext | None = None
+        """Whose certificates are trusted, where workers are asked with TLS."""
+        self.bearer: dict[str, str] = {}
+        """What whoever asks has with him."""
         self.workers: list[Worker] = []
         self._inboxes: dict[str, Inbox] = {}
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+        self.http = self.asker()
         self.admin = self.clients.admin()
         await self.admin.start()
         self.producer = self.clients.producer(
@@ -61,11 +66,16 @@ class System:
         )
         await self.producer.start()
 
+    def asker(self) -> aiohttp.ClientSession:
+        """A client of the workers."""
+        connector, timeout = aiohttp.TCPConnector(ssl=self.tls or True), aiohttp.ClientTimeout(total=60)
+        return aiohttp.ClientSession(timeout=timeout, connector=connector, headers=self.bearer)
+
     async def trust(self, authority: Path) -> None:
         """Ask workers with TLS from now on, whose certificates are of this authority."""
         await self.http.close()
-        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
-        self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), connector=connector)
+        self.tls = ssl.create_default_context(cafile=authority)
+        self.http = self.asker()
 
     async def close(self, keep_journal: bool = False) -> None:
         """Stop what this has started, and leave nothing on the servers, or only what the journal holds."""
@@ -104,7 +114,7 @@ class System:
 
     def program(self, module: str) -> list[str]:
         """What is run for a worker of this app."""
-        return ["-m", "faust"]
+        return FAUST
 
     def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
@@ -114,26 +124,27 @@ class System:
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
         command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]
-        program = self.program(module)
+        environment = self.environment(**settings)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *program, "-A", module, *command],
+                [sys.executable, *self.program(module), "-A", module, *command],
                 cwd=self.data,
-                env=self.environment(**settings),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        scheme = "https" if "HTTP_TLS_CERT_FILE" in settings else "http"
+        scheme = "https" if environment.get("HTTP_TLS_CERT_FILE") else "http"
         worker = Worker(module, port, log, folder, process, scheme)
         self.workers.append(worker)
         return worker
 
     async def run(self, *arguments: str, timeout: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
         """`faust ARGUMENTS` to its end; what it prints without the codes for terminals."""
+        program = self.program(arguments[1]) if "worker" in arguments else FAUST
         ended = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "faust", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=self.data,
             env=self.environment(**settings),
             capture_output=True,
@@ -203,7 +214,9 @@ class System:
     async def make_topic(self, name: str) -> None:
         """As workers make theirs: the clock of a sender is of no account."""
         configs = {"message.timestamp.type": "LogAppendTime"}
-        await self.admin.create_topics([NewTopic(self.topic(name), PARTITIONS, 1, topic_configs=configs)])
+        await self.admin.create_topics(
+            [NewTopic(self.topic(name), PARTITIONS, len(self.servers), topic_configs=configs)]
+        )
 
     async def configure(self, name: str, settings: Mapping[str, str]) -> None:
         """Settings of a topic, beside those that it has been given before."""

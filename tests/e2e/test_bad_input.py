@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
@@ -185,9 +184,7 @@ async def test_what_only_compression_made_fit_stops_nothing(system: System) -> N
     """A command that unpacks to more than a Kafka message may hold is answered, and the partition goes on."""
     inbox, id, value = await system.answers(), uuid.uuid4().hex, b" " * 5_000_000
     assert len(gzip.compress(value)) < BROKER_LIMIT
-    producer = AIOKafkaProducer(
-        bootstrap_servers=system.servers, compression_type="gzip", max_request_size=2 * len(value)
-    )
+    producer = system.clients.producer(compression_type="gzip", max_request_size=2 * len(value))
     async with producer:
         sent_headers = headers(id, "AddLine", system.topic("answers"))
         key, topic = next(KEYS).encode(), system.topic("order-commands")
@@ -215,9 +212,7 @@ async def test_every_codec(system: System, codec: str) -> None:
     """A command that its producer has compressed is decided; one batch that is a bomb is kept from everybody."""
     inbox, id, key = await system.answers(), uuid.uuid4().hex, next(KEYS)
     bomb = bytes(90_000_000 if codec == "zstd" else 20_000_000)
-    async with AIOKafkaProducer(
-        bootstrap_servers=system.servers, compression_type=codec, max_request_size=2 * len(bomb)
-    ) as producer:
+    async with system.clients.producer(compression_type=codec, max_request_size=2 * len(bomb)) as producer:
         sent_headers = headers(id, "OpenOrder", system.topic("answers"))
         topic = system.topic("order-commands")
         await producer.send_and_wait(topic, encoded(OPEN), key=key.encode(), headers=sent_headers)
@@ -234,7 +229,7 @@ async def test_a_header_name_that_is_no_text(system: System) -> None:
     """A command with such a header, as librdkafka can write it, is decided as any other."""
     inbox, id, key = await system.answers(), uuid.uuid4().hex, next(KEYS)
     sent_headers = [("ab", b"x"), *headers(id, "OpenOrder", system.topic("answers"))]
-    async with AIOKafkaProducer(bootstrap_servers=system.servers) as producer:
+    async with system.clients.producer() as producer:
         batch = producer.create_batch()
         batch.append(key=key.encode(), value=encoded(OPEN), timestamp=None, headers=sent_headers)
         data = bytearray(batch._build())
@@ -253,7 +248,7 @@ async def test_what_is_taken_back_is_not_decided(system: System) -> None:
     inbox, key = await system.answers(), next(KEYS)
     ids = {"abort": uuid.uuid4().hex, "commit": uuid.uuid4().hex}
     topic = system.topic("order-commands")
-    async with AIOKafkaProducer(bootstrap_servers=system.servers, transactional_id=uuid.uuid4().hex) as producer:
+    async with system.clients.producer(transactional_id=uuid.uuid4().hex) as producer:
         for end, id in ids.items():
             await producer.begin_transaction()
             sent_headers = headers(id, "OpenOrder", system.topic("answers"))

@@ -172,14 +172,14 @@ async def test_requests_that_break_aiohttp(system: System, shop: Shop) -> None:
     that is not encoded as it says, a number that is none."""
     url, broken = shop.worker.url, {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     for path in ("/orders/o1", "/nowhere"):
-        assert (417, "application/problem+json") == await raw(shop.worker, path, b"Expect: \xff")
+        assert (417, "application/problem+json") == await raw(system, shop.worker, path, b"Expect: \xff")
     async with system.http.post(url + "/projections/orders/pause", data=b"no gzip", headers=broken) as response:
         assert (400, "application/problem+json") == (response.status, response.content_type)
 
 
-async def raw(worker: Worker, path: str, header: bytes) -> tuple[int, str]:
+async def raw(system: System, worker: Worker, path: str, header: bytes) -> tuple[int, str]:
     """Status and content type of the answer to a header that no client library would send."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", worker.port, ssl=system.tls)
     writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n\r\n" % (path.encode(), header))
     head = (await reader.read()).partition(b"\r\n\r\n")[0].decode()
     writer.close()

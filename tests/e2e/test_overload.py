@@ -40,8 +40,8 @@ async def proxy(cassandra_url: str) -> AsyncIterator[StallingProxy]:
 async def test_journal_that_stops_answering(system: System, proxy: StallingProxy) -> None:
     """While the journal does not answer, 96 MB of commands make the worker grow by its bounds only; when it answers
     again, each command has one effect."""
-    keyspace = CassandraAddress.parse(system.journal_url).keyspace
-    url = f"cassandra://127.0.0.1:{proxy.port}/{keyspace}"
+    server = CassandraAddress.parse(system.journal_url)
+    url = system.journal_url.replace(f":{server.port}/", f":{proxy.port}/")
     worker = system.start("tests.fragile.app", JOURNAL_URL=url, QUEUE_BYTES=str(QUEUE_BYTES), CACHE_BYTES="1000000")
     await system.all_served(worker)
     for ledger in range(20):

@@ -108,7 +108,7 @@ async def caught_up(system: System, worker: Worker) -> bool:
     lag = await system.lag(worker)
     async with system.http.get(worker.url + "/metrics") as response:
         text = await response.text()
-    heads = re.findall(r'^stream_head_commit\{stream="order-\d"\} (\d+)', text, re.MULTILINE)
+    heads = re.findall(r'^sourced_stream_head_commit\{stream="order-\d"\} (\d+)', text, re.MULTILINE)
     return bool(lag and lag["total"] == 0 and any(row["head"] for row in lag["streams"]) and heads)
 
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -21,6 +20,7 @@ from tests.e2e.invariants import check_log, check_replies
 from tests.e2e.load import Load
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
+from tests.stores import postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,9 +125,7 @@ async def locked(system: System) -> AsyncIterator[None]:
             yield
             somebody.execute("ROLLBACK")
     else:
-        connection = await asyncpg.connect(url)
-        async with connection.transaction():
-            schema = PostgresAddress.parse(url, system.namespace, "orders").schema
-            await connection.execute(f"LOCK TABLE {schema}.commits IN EXCLUSIVE MODE")
+        schema = PostgresAddress.parse(url, system.namespace, "orders").schema
+        async with postgres(url) as somebody, somebody.transaction():
+            await somebody.execute(f"LOCK TABLE {schema}.commits IN EXCLUSIVE MODE")
             yield
-        await connection.close()

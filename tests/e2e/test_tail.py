@@ -58,7 +58,7 @@ async def test_events_go_out_without_tables(system: System) -> None:
     assert (200, "T-2") == (status, row["id"])
     await eventually(lambda: confirmed(system, "T-2"), SECONDS, tail.tail)
     async with system.http.get(door.url + "/metrics") as response:
-        assert "stream_published_commit{" in await response.text()
+        assert "sourced_stream_published_commit{" in await response.text()
     assert 200 == (await system.get(tail, "/health/ready"))[0]
 
     # By mistake both publish.

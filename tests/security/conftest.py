@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from servers.secured import ADMIN, SecuredKafka
+from servers.secured.kafka import ADMIN, SecuredKafka
 from servers.where import Where
 from tests.chaos.servers import server_port
 from tests.e2e.worker import ORDERS, PROJECTIONS
@@ -18,7 +18,7 @@ from tests.security.site import Site
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """The topics are made by the administrator, and the rights of the workers are granted."""
     folder = tmp_path_factory.mktemp("secured")
-    kafka = SecuredKafka(folder / "kafka", server_port(), Where.from_environment().jars_of("kafka"), heap="256m")
+    kafka = SecuredKafka(folder / "kafka", server_port(1, 2), Where.from_environment().jars_of("kafka"), heap="256m")
     _, issuer = kafka.prepare()
     kafka.start(lambda line: None)
     site = Site(kafka, issuer, folder, tmp_path_factory.mktemp("system"))

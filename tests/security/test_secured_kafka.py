@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from servers.certificates import Authority
-from servers.secured import SERVER
+from servers.secured.certificates import Authority
+from servers.secured.kafka import SERVER
 from servers.where import HOST
 from tests.e2e.client import eventually
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
@@ -283,7 +283,7 @@ async def test_certificates_that_are_renewed(site: Site) -> None:
             return response.status == 200
 
     await eventually(ready, 60, worker.tail)
-    assert 1 == sum("certificates are renewed" in line for line in worker.lines[before:])
+    assert 1 == sum("KAFKA: its files are renewed" in line for line in worker.lines[before:])
     assert worker.running
 
 

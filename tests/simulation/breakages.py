@@ -31,7 +31,7 @@ from projections.stores.shared.memory import MemoryRows
 from streams.deciding import messages, quarantine_policy
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import CommandHandler
-from streams.deciding.decided_group import DecidedGroup
+from streams.deciding.decided_group import DecidedGroup, row_of
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.quarantine_policy import QuarantinePolicy
@@ -48,6 +48,7 @@ from streams.ownership.owned_log import OwnedLog
 from streams.ownership.owner import Owner
 from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import _inherited, first_commit, take_over
+from streams.principals import signature
 
 
 @dataclass(frozen=True)
@@ -432,6 +433,20 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(find_resume_point, "not (is_sealed and found.position.nr > ends_at)", "True"),
         Edit(Tail.run, "if await self._is_out(self._span):", "if False:"),
     ),
+    "the rule of a type is not asked": (
+        Edit(CommandHandler._decide, "self._check_principal(envelope, command, aggregate.state)", "pass"),
+    ),
+    "a rule is asked of the state before the group": (
+        Edit(
+            CommandHandler._decide,
+            "self._check_principal(envelope, command, aggregate.state)",
+            "self._check_principal(envelope, command, self.decider.initial)",
+        ),
+    ),
+    "a principal is believed without its signature": (
+        Edit(signature.verified, "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
+    ),
+    "an event does not say who has sent its command": (Edit(row_of, "envelope.principal.text", '""'),),
     "rows stay in the index where they were": (
         Edit(IndexWriter.change, "self._counted[count_prefix(table, name) + before.encode()] -= 1", "pass"),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from streams.concurrency.tasks import cancel
@@ -23,8 +24,10 @@ from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
+from streams.principals.key_ring import ContextKeys, KeyRing, encode_keys
 from streams.served_type import ServedType
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
+from tests.simulation.client import TYPE_KEY
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
@@ -50,7 +53,9 @@ START_AGAIN_SECONDS = 1.0
 @cache
 def _handler(window: int, limits: Limits) -> CommandHandler:
     """One of these for all owners, as `ServedType` has it: it keeps nothing of what it decides."""
-    return CommandHandler(decider=account, events=EVENTS, commands=COMMANDS, window=window, limits=limits)
+    keys = KeyRing()
+    keys.take(SimpleNamespace(key=b"k1", value=encode_keys(ContextKeys({TYPE: TYPE_KEY.hex()}))))
+    return CommandHandler(decider=account, events=EVENTS, commands=COMMANDS, window=window, limits=limits, keys=keys)
 
 
 class WatchedReplies(Replies):

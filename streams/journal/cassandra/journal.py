@@ -31,7 +31,7 @@ from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.shared_reads import FIRST_EVENTS, SharedReads
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
-from streams.journal.cassandra.tables import COMMITS_PER_BUCKET, TABLES
+from streams.journal.cassandra.tables import ADDED, COMMITS_PER_BUCKET, TABLES
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_payload
 from streams.journal.identity import of_older_format
 from streams.journal.layout import Layout
@@ -73,7 +73,7 @@ class CassandraJournal:
         self._snapshots = SharedReads(self._session, "snapshots", alike="snapshot")
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, TABLES.values())
+        await make_keyspace(self._address, self._keyspace, [*TABLES.values(), *ADDED])
 
     async def open(self) -> None:
         await self._session.connect()

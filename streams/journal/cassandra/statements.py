@@ -19,7 +19,7 @@ STATEMENTS = {
     "any": "SELECT nr FROM {k}.commits WHERE log = ? AND bucket = ? LIMIT 1",
     "bucket": "SELECT bucket FROM {k}.logs WHERE log = ?",
     "save_bucket": "INSERT INTO {k}.logs (log, bucket) VALUES (?, ?)",
-    "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "events": f"SELECT {EVENT_COLUMNS} FROM {{k}}.events"
     " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?",
     "first_events": f"SELECT id, {EVENT_COLUMNS} FROM {{k}}.events WHERE type = ? AND id IN ?"

@@ -40,8 +40,11 @@ streams.journal.cassandra streams.journal.sql
 streams.open_journal
 streams.kafka.fetching
 streams.kafka streams.registry
+streams.audit
 streams.membership
+streams.principals
 streams.deciding streams.aggregate_type streams.foreign_type
+streams.observability
 streams.ownership streams.verification
 streams.processes
 streams.runtime
@@ -62,6 +65,7 @@ projections.app projections.tail_app
 projections.operations
 projections.views projections.gateway
 projections.timers projections.openapi
+projections.console
 """
 """From the bottom to the top: a room, or a file of a top folder, imports only rooms of lines above its own. Those of
 one line know nothing of each other."""

@@ -25,8 +25,10 @@ from examples.demo import answers
 from servers import __main__ as command_line
 from servers import cassandra, control, kafka, postgres, process, registry, tools, workers
 from servers.probe import Answer, probe
+from servers.secured import kafka as secured_kafka
 from servers.where import HOST, ServersError, Where, needed, used_instead, usual
 
+ROOT = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
     sys.executable,
@@ -81,6 +83,43 @@ def test_three_nodes_are_one_cluster(tmp_path: Path) -> None:
         {n.seed for n in nodes},
     )
     assert {tmp_path / "cassandra"} == {node.jars_of("cassandra") for node in nodes}
+
+
+def test_three_brokers_are_one_cluster(tmp_path: Path) -> None:
+    """Each broker has ports, a number and a folder of its own; they have their voters, their id and the jars in
+    common, and keep two copies of what they acknowledge."""
+    brokers = kafka.cluster(Where(tmp_path, 19092))
+    assert [19092, 19102, 19112] == [broker.kafka_port for broker in brokers]
+    assert {"1@127.0.0.1:19093,2@127.0.0.1:19103,3@127.0.0.1:19113"} == {broker.voters for broker in brokers}
+    assert {tmp_path / "kafka"} == {broker.jars_of("kafka") for broker in brokers}
+    found = set()
+    for broker in brokers:
+        data = broker.folder("kafka") / "data"
+        data.mkdir(parents=True)
+        (data / "meta.properties").touch()  # formatted before
+        kafka.command(broker, Path("java"), tmp_path)
+        lines = (broker.folder("kafka") / "server.properties").read_text().splitlines()
+        assert {"default.replication.factor=3", "min.insync.replicas=2"} <= set(lines)
+        found |= {line for line in lines if line.startswith("node.id=")}
+    assert {"node.id=1", "node.id=2", "node.id=3"} == found
+    ids = {kafka.cluster_id_in(broker.root.parent) for broker in brokers}
+    assert 1 == len(ids)
+
+
+def test_one_broker_or_three(tmp_path: Path) -> None:
+    """Unless told, those that run are meant. Where one runs, three are not started beside it, nor one where three
+    run."""
+    where = Where(tmp_path, 19092)
+    alone, cluster = [where], kafka.cluster(where)
+    assert (alone, cluster) == (control.places("kafka", where), control.places("kafka", where, 3))
+    assert [where] == control.places("cassandra", where, 3)
+    for running, other in ((alone, 3), (cluster, 1)):
+        pid_file = running[-1].pid_file("kafka")
+        process.record(pid_file, os.getpid())
+        assert running == control.places("kafka", where) == control.places("kafka", where, len(running))
+        with pytest.raises(ServersError, match="`make down` stops them"):
+            control.places("kafka", where, other)
+        pid_file.unlink()
 
 
 @pytest.mark.parametrize("sync", ["periodic", "group", "batch"])
@@ -318,6 +357,17 @@ def test_postgres_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ServersError, match="PostgreSQL is missing and there is no apt-get"):
         tools.postgres(tmp_path)
+
+
+def test_brokers_in_containers_are_where_they_are_without() -> None:
+    """The files for Docker have the brokers at the ports of `make up`, in the same version."""
+    one, three, secured = ((ROOT / f"compose{form}.yaml").read_text() for form in ("", ".brokers", ".secured"))
+    ports = {int(port) for port in re.findall(r"PLAINTEXT://127\.0\.0\.1:(\d+)", one + three)}
+    assert set(kafka.ports(9092, kafka.BROKERS)) == ports
+    assert f"LOGIN://127.0.0.1:{secured_kafka.PORT},MUTUAL://127.0.0.1:{secured_kafka.PORT + 2}" in secured
+    version = re.search(r"Apache Kafka ([\d.]+)", command_line.HELP)
+    assert version
+    assert {version[1]} == set(re.findall(r"apache/kafka:([\d.]+)", one + three + secured))
 
 
 def test_a_cluster_id_has_16_bytes() -> None:

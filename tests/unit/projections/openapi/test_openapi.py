@@ -46,7 +46,7 @@ def test_every_route_is_in_it(shop: Any) -> None:
     described = {(path, method) for path, method, said in routes if said is not None and not said.hidden}
     hidden = {(path, method) for path, method, said in routes if said is not None and said.hidden}
     assert served == described | hidden
-    assert {"/applied/{stream}/{nr}", "/switching", "/docs/{file}"} == {path for path, _ in hidden}
+    assert {"/applied/{stream}/{nr}", "/switching", "/docs/{file}", "/console/{file}"} == {path for path, _ in hidden}
     assert described == {(path, method) for path, method, _ in operations(shop)}
 
 

@@ -1,4 +1,4 @@
-"""Partitions that are added to a topic by hand while workers run."""
+"""What happens to topics while workers run: partitions that are added by hand, leaders and rights that are lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from aiokafka.errors import KafkaConnectionError
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka import topic_watch
 from streams.kafka.topic_metadata import TopicMetadata
-from streams.kafka.topic_watch import watch_partitions
-from streams.kafka.topics import type_topics
+from streams.kafka.topic_watch import watch_topics
+from streams.kafka.topics import OWNS, READ, SENDS, WRITE, reply_topic, type_topics
+
+Looked = tuple[dict[str, TopicMetadata | None], list[str]]
 
 NO_LEADER = "order-commands has no leader of partition 3: what is of it waits. Look at the brokers"
 
@@ -31,7 +33,7 @@ async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog:
     partitions: int | None = 8
     without: frozenset[int] = frozenset()
 
-    async def existing(names: Iterable[str]) -> dict[str, TopicMetadata | None]:
+    async def ask(names: Iterable[str]) -> Looked:
         nonlocal looks
         looks += 1
         if partitions is None:
@@ -41,13 +43,13 @@ async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog:
             if name == "order-commands"
             else TopicMetadata("id", 8)
             for name in names
-        }
+        }, []
 
     async def look() -> None:
         before = looks
         await until(lambda: looks > before + 1)
 
-    task = supervisor.keep("topics", lambda: watch_partitions(existing, type_topics("", "order", 8), supervisor))
+    task = supervisor.keep("topics", lambda: watch_topics(ask, type_topics("", "order", 8, OWNS), supervisor))
     await look()
     assert {} == supervisor.troubles
     partitions = 16
@@ -75,4 +77,35 @@ async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog:
     without = frozenset()
     await look()
     assert {} == supervisor.troubles
+    task.cancel()
+
+
+async def test_a_right_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is said, of topics that are made use of now and of others: which one, or of what cannot be seen all that are
+    needed. It is over when the right is there again."""
+    monkeypatch.setattr(topic_watch, "LOOK_SECONDS", 0.001)
+    supervisor, wanted = Supervisor(), [*type_topics("", "order", 8, OWNS), *type_topics("", "order", 8, SENDS)]
+    wanted.append(reply_topic("replies", 8, WRITE))
+    rights, forbidden = dict[str, set[str]](), list[str]()
+
+    async def ask(names: Iterable[str]) -> Looked:
+        may = {name: frozenset(rights.get(name, {READ, WRITE})) for name in names if name not in forbidden}
+        return {name: TopicMetadata("id", 3 if name == "replies" else 8, may[name]) for name in may}, forbidden
+
+    task = supervisor.keep("topics", lambda: watch_topics(ask, wanted, supervisor))
+    rights |= {"order-commands": {READ}, "order-logs": {WRITE}, "order-events": {WRITE}, "replies": {READ}}
+    forbidden.append("order-dead-letters")
+    await until(lambda: len(supervisor.troubles) == 5)
+    said = {name: reason.partition("this process may not ")[2].partition(" to its user")[0]
+            for name, reason in supervisor.troubles.items()}  # fmt: skip
+    assert {
+        "order-commands": "write to it: grant Write on it",
+        "order-logs": "read it: grant Read on it",
+        "order-events": "read it: grant Read on it",
+        "order-dead-letters": "look at it: grant Write on it",
+        "replies": "write to it: grant Write on it",
+    } == said
+    rights.clear()
+    forbidden.clear()
+    await until(lambda: not supervisor.troubles)
     task.cancel()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -27,10 +28,13 @@ from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.limits import Limits
 from streams.moments import in_utc
+from streams.observability import catalog
+from streams.observability.instruments import Instruments
 from streams.ownership.replies import Replies
 from streams.processes import timer_watch
 from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
+from streams.processes.process_signature import ProcessSignature
 from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_AROUND, TimerWatch
 from streams.settings import Settings
 from streams.slices import partition_of, slice_of
@@ -69,6 +73,7 @@ class World:
         self.watched = MemoryJournal(self.store)
         """The journal as the watch sees it."""
         self.supervisor = Supervisor()
+        self.instruments = Instruments()
         self.now = NOON
         self.commands: list[Message] = []
         """All that were sent, and in `topic` those of each slice."""
@@ -135,6 +140,7 @@ class World:
             source="/timers",
             slices=SLICES,
             dead_letters_topic="timer-dead-letters",
+            signature=ProcessSignature("timer"),
         )
         commands = CommandHandler(
             decider=timer.decider,
@@ -153,7 +159,9 @@ class World:
             replies=NoReplies(),
             commands=Topic(),
             dispatch=dispatcher.dispatch,
-            follower=TimerWatch(CONTEXT, SPAN, self.watched, broker, self.supervisor, lambda: self.now),
+            follower=TimerWatch(
+                CONTEXT, SPAN, self.watched, broker, self.supervisor, self.instruments, lambda: self.now
+            ),
         )
         self.owners.append(owner)
         await owner.take_over()
@@ -224,6 +232,29 @@ async def test_fires_without_any_table(world: World) -> None:
     assert f"fire:timer-{partition_of(b'a', SLICES)}:2:0" in world.fire_ids
     world.now += SECOND
     await world.orders("a", "b", "c")
+
+
+async def test_what_is_late_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked to fire or not, until it has fired; then how late that was. An owner that is lost counts nothing."""
+    monkeypatch.setattr(timer_watch, "LATE_SECONDS", 0.0)
+
+    def late() -> list[float]:
+        gauges = [world.instruments.gauge(metric) for metric in (catalog.TIMERS_LATE, catalog.TIMERS_LATE_SECONDS)]
+        return [sample.value for gauge in gauges for sample in gauge.family().samples]
+
+    await until(lambda: late() == [0.0, 0.0])
+    await world.schedule(a=NOON + SECOND, b=NOON + 2 * SECOND, c=NOON + 60 * SECOND)
+    world.holds_back = True
+    world.now += 5 * SECOND
+    await until(lambda: late() == [2.0, 4.0])
+    world.holds_back = False
+    await world.read()
+    await world.orders("a", "b")
+    await until(lambda: late() == [0.0, 0.0])
+    delay = world.instruments.histogram(catalog.TIMER_DELAY).of()
+    assert 2 == sum(delay.counts)
+    world.kill()
+    await until(lambda: not late())
 
 
 async def test_takeover(world: World) -> None:
@@ -417,9 +448,18 @@ async def test_logs_that_go_on_from_another(world: World, monkeypatch: pytest.Mo
         before = len(world.commands)
         first = replace(head, log=f"timer@{span.number}", nr=span.begins_after + 1, epoch=1, events=())
         await world.journal.append(first)
-        watch = TimerWatch(CONTEXT, span, world.journal, broker, world.supervisor, lambda: world.now)
+        watch = TimerWatch(CONTEXT, span, world.journal, broker, world.supervisor, now=lambda: world.now)
         watch.taken(first)
         wanted = {key for key in keys if key != "t3" and slice_of(key, SLICES) in span.slices}
         await until(lambda: {(it.key or b"").decode() for it in world.commands[before:]} == wanted)  # noqa: B023
         watch.lost()
         await world.quiet()
+
+
+def test_pages_from_before_principals() -> None:
+    """A timer of a page that says nothing of who has scheduled it is nobody's; others keep theirs."""
+    timers = PendingTimers(SLICES)
+    timers.add_page(msgspec.msgpack.encode([("a", in_utc(NOON), 7, 0, "c")]))
+    timers.schedule([PendingTimer("b", in_utc(NOON), 7, 1, "c", "oidc:alice")])
+    assert [("a", ""), ("b", "oidc:alice")] == [(it.id, it.principal) for it in timers.due(in_utc(NOON), 9)]
+    timers.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
-from streams.runtime.consumer import Consumer, _is_member
+from streams.concurrency.supervisor import Supervisor
+from streams.runtime.consumer import MEMBERSHIP, Consumer, _is_member
 
 
 async def test_the_group_confirms_a_member() -> None:
@@ -21,11 +23,14 @@ async def test_the_group_confirms_a_member() -> None:
     async def beat() -> bool:
         return answers.pop(0)
 
-    consumer: Any = SimpleNamespace(_heartbeat=0.0)
+    supervisor = Supervisor()
+    supervisor.trouble(MEMBERSHIP, "it may not be one")
+    consumer: Any = SimpleNamespace(_heartbeat=0.0, app=SimpleNamespace(supervisor=supervisor))
     coordinator = SimpleNamespace(_do_heartbeat=beat)
     for _ in range(2):  # as at every rebalance
         Consumer._note_heartbeats(consumer, coordinator)
     assert await coordinator._do_heartbeat()
+    assert {} == supervisor.troubles
     confirmed = asyncio.create_task(Consumer.confirmed(consumer))
     await asyncio.sleep(0.01)
     assert not await coordinator._do_heartbeat()
@@ -51,24 +56,42 @@ async def test_who_is_a_member() -> None:
     assert not member(task=ended)
 
 
-def test_what_the_group_has_to_say_is_heard(caplog: pytest.LogCaptureFixture) -> None:
-    """aiokafka does nothing more in its group until somebody has heard why it could not: it is heard, and said once."""
+def looked_after(error: KafkaError, times: int) -> tuple[dict[str, str], int, int]:
+    """What health shows after as many looks at a coordinator that has this to say; how often records were asked for,
+    and how often the group is to be joined again."""
     polled: list[AbstractContextManager[None]] = []
+    rejoins: list[None] = []
 
     def fetch_context() -> AbstractContextManager[None]:
         polled.append(nullcontext())
         return polled[-1]
 
     def check_errors() -> None:
-        raise GroupAuthorizationFailedError("orders")
+        raise error
 
     driver = SimpleNamespace(
         _subscription=SimpleNamespace(fetch_context=fetch_context),
-        _coordinator=SimpleNamespace(check_errors=check_errors),
+        _coordinator=SimpleNamespace(check_errors=check_errors, request_rejoin=lambda: rejoins.append(None)),
     )
-    consumer: Any = SimpleNamespace(_group_error="", app=SimpleNamespace(conf=SimpleNamespace(id="shop_orders")))
-    for _ in range(3):
+    app = SimpleNamespace(conf=SimpleNamespace(id="shop_orders"), supervisor=Supervisor())
+    consumer: Any = SimpleNamespace(_group_error="", app=app)
+    consumer._say = partial(Consumer._say, consumer)
+    for _ in range(times):
         Consumer._look_after(consumer, driver)
-    assert 3 == len(polled)
+    return dict(app.supervisor.troubles), len(polled), len(rejoins)
+
+
+def test_what_the_group_has_to_say_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """aiokafka does nothing more in its group until somebody has heard why it could not: it is heard, and said once."""
+    assert ({}, 3, 0) == looked_after(KafkaError("broken"), 3)
     [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert "the consumer group shop_orders" in line
+
+
+def test_a_group_that_is_forbidden(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, health shows it, and the group is joined again when that is allowed: after such an answer
+    aiokafka would send no heartbeat any more."""
+    troubles, _, rejoins = looked_after(GroupAuthorizationFailedError("orders"), 3)
+    assert ([MEMBERSHIP], 3) == (list(troubles), rejoins)
+    [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "the consumer group shop_orders: this process may not be a member of it: grant Read" in line

@@ -28,7 +28,7 @@ class Server:
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self.door.middleware])
-        app.on_response_prepare.append(self.door.let_pages_read)
+        app.on_response_prepare.append(self.door.tell_browsers)
         for path in ("/orders", "/health/ready", "/health/live", "/metrics"):
             app.router.add_route("*", path, self._answer)
         app.router.add_get("/only-get", self._answer)

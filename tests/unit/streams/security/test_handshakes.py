@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.certificates import Authority, Certificate
+from servers.secured.certificates import Authority, Certificate
 from streams.security.handshakes import refusal
 from streams.security.tls import RenewedContext, TlsFiles
 

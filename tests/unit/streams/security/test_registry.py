@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from streams.registry.client import RegistryAddress, RegistryError, SchemaRegistry
 from streams.settings import Settings, SettingsError
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from servers import control
-from servers.certificates import Authority
+from servers.secured.certificates import Authority
 from servers.where import CLIENT, Where
 from tests.e2e.worker import free_port
 
@@ -16,13 +16,14 @@ from tests.e2e.worker import free_port
 class Secured:
     """Where they are, and the authority that they and their clients trust."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cassandra_port: int = 0, postgres_port: int = 0) -> None:
+        """At free ports, unless these are given."""
         usual = Where.from_environment()
         self.authority = Authority(root / "certificates")
         self.where = Where(
             root=root,
-            cassandra_port=free_port(),
-            postgres_port=free_port(),
+            cassandra_port=cassandra_port or free_port(),
+            postgres_port=postgres_port or free_port(),
             jars=Path(os.environ.get("SERVERS_DIR") or usual.root),
             certificates=self.authority.folder,
         )

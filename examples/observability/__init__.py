@@ -1,0 +1,1 @@
+"""Prometheus and Grafana for this system: what to scrape, alert rules, dashboards."""

@@ -1,0 +1,172 @@
+"""`POST /<type>s/{id}/dry-run`: what an aggregate would say to a command, now or at any moment of its life.
+
+Deciders are pure: the command is read, checked and decided as its owner would, over the state that the journal has, and
+nothing is written. Commands with a precondition, and ids that were used before, are an owner's to look at.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from projections.app import ReadSide
+from projections.gateway.command_data import Accepted
+from projections.gateway.command_request import CommandReader, read_path_id
+from projections.http.bodies import Post, read_bytes
+from projections.http.paths import collection
+from projections.http.problems import HttpProblem
+from projections.views.history import as_json, state_at
+from streams.access.principal import Role
+from streams.aggregate_type import AggregateType
+from streams.deciding.cache import Aggregate
+from streams.deciding.command_handler import CommandHandler
+from streams.deciding.decided_group import DecidedGroup, Verdict
+from streams.deciding.messages import JSON, Envelope, Error, Status
+from streams.journal.port import LAST_SEQUENCE, SliceHead
+from streams.runtime.access_guard import is_of_worker, may, may_command, note
+from streams.web.health import json_response
+from streams.web.operation import describe
+
+AtSequence = Annotated[
+    int, msgspec.Meta(ge=0, lt=10**18, description="Over the state after this event; after all without it")
+]
+
+
+class DryRun(msgspec.Struct, forbid_unknown_fields=True):
+    """A command that is decided, and not sent."""
+
+    type: str
+    data: dict[str, Any] = {}
+    sequence: AtSequence | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """The same, with the data as they came."""
+
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    sequence: AtSequence | msgspec.UnsetType = msgspec.UNSET
+
+
+class WouldHappen(msgspec.Struct, frozen=True):
+    """An event that the command would cause."""
+
+    type: str
+    data: Any
+
+
+class DryRunAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the aggregate would say: its reply, the events, and the state before and after, null where JSON does not
+    have it. `sequence` is that of the event after which it was asked, 0 for an aggregate that does not exist."""
+
+    command: str
+    sequence: int
+    status: Status
+    events: list[WouldHappen]
+    error: Error | None
+    before: Any
+    after: Any
+
+
+def add_dry_run(side: ReadSide, accepted: Accepted) -> None:
+    """Serve the route for each type of which clients may send commands. It needs a commander who is a reader, too."""
+    settings = side.app.settings
+    reader = CommandReader(accepted, settings.command_bytes, "", settings.partitions)
+    for type in accepted:
+        if accepted[type] and type in side.journals:
+            _add(side, reader, type)
+
+
+def _add(side: ReadSide, reader: CommandReader, type: str) -> None:
+    context = side.contexts[type]
+    handler = handler_of(context)
+
+    @side.app.page(f"/{collection(type)}/{{id:[^/]+}}/dry-run", base=Post, name=f"{type}-dry-run")
+    @describe(
+        collection(type),
+        f"What one {type} would say to a command, now or at an earlier moment; nothing is written",
+        DryRunAnswer,
+        body=DryRun,
+        path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
+        problems=(503,),
+        role=Role.COMMANDER,
+        of=(type,),
+    )
+    async def dry_run(view: Any, request: Any, id: str) -> Any:
+        key = read_path_id(request.rel_url.raw_path, 2)
+        asked = _read(await read_bytes(request, context.settings.command_bytes))
+        name, data, _ = reader.parse(type, msgspec.json.encode({"type": asked.type, "data": asked.data}))
+        note(request, name)
+        _require_rights(side, request, type, name, key)
+        upto = LAST_SEQUENCE if asked.sequence is msgspec.UNSET else asked.sequence
+        state, sequence = await state_at(context, side.journals[type], key, upto, request)
+        aggregate = Aggregate(state, sequence)
+        verdict = decided(handler, aggregate, name, data, key)
+        return json_response(view, answer_of(context, verdict, name, sequence, state, aggregate.state))
+
+
+def _read(body: bytes) -> _Asked:
+    try:
+        return msgspec.json.decode(body if body.strip() else b"{}", type=_Asked)
+    except msgspec.ValidationError as error:
+        raise HttpProblem(422, "Not valid", str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise HttpProblem(400, "Not JSON", f"the body is to be a JSON object: {error}") from None
+
+
+def _require_rights(side: ReadSide, request: Any, type: str, name: str, key: str) -> None:
+    """Raise `HttpProblem` where whoever asks may not send the command, or may not see what would come of it."""
+    if is_of_worker(request):
+        return
+    if not may_command(side.app, type, name, key):
+        raise HttpProblem(403, "Forbidden", f"you may not send {name} to {type} {key}")
+    if not may(side.app, Role.READER, type):
+        raise HttpProblem(403, "Forbidden", f"what {type} {key} would say is for its readers")
+
+
+def handler_of(context: AggregateType) -> CommandHandler:
+    """What decides the commands of a type, as in an owner of its logs."""
+    return CommandHandler(
+        decider=context.decider,
+        events=context.events,
+        commands=context.commands,
+        window=1,
+        limits=context.limits(),
+    )
+
+
+def decided(handler: CommandHandler, aggregate: Aggregate, name: str, data: bytes, key: str) -> Verdict:
+    """The verdict on a command, in a group of its own that nobody commits. An accepted one changes the aggregate."""
+    now, type = datetime.now(UTC), handler.decider.type
+    group = DecidedGroup(log="dry run", type=type, limits=handler.limits, nr=1, slices={0: SliceHead()}, time=now)
+    envelope = Envelope(
+        id="dry-run", type=name, aggregate_id=key, data=data, content_type=JSON, partition=0, offset=0, time=now
+    )
+    return handler.decide(envelope, aggregate, group)
+
+
+def answer_of(
+    context: AggregateType, verdict: Verdict, name: str, sequence: int, before: Any, after: Any
+) -> DryRunAnswer:
+    """A verdict for people."""
+    assert verdict.reply is not None
+    return DryRunAnswer(
+        command=name,
+        sequence=sequence,
+        status=verdict.reply.status,
+        events=[
+            WouldHappen(row.type, context.events.decode_as_written(row.data)[1]) for row in verdict.rows if row.is_event
+        ],
+        error=verdict.reply.error,
+        before=_shown(before),
+        after=_shown(after),
+    )
+
+
+def _shown(state: Any) -> Any:
+    try:
+        return as_json(state)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None

@@ -1,0 +1,106 @@
+"""Dead letters and quarantines for the verdict: the newest dead letters of each type in groups, read when there are
+new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from projections.app import ReadSide
+from projections.console.findings.snapshot import LetterGroup, QuarantinedAggregate
+from streams.cli.dead_letters import DeadLetterTopic, control_headers, letter_command_id, summary
+from streams.cli.quarantine import quarantine_of
+
+MOST_LETTERS = 500
+"""Of a type, the newest of which are looked at."""
+MOST_GROUPS = 50
+MOST_QUARANTINED = 100
+
+
+class TypeLetters(NamedTuple):
+    """The dead letters of one type: in groups, and the places of those whose aggregates went into quarantine, by id and
+    command."""
+
+    groups: list[LetterGroup]
+    quarantining: Mapping[str, Mapping[str, str]]
+
+
+class Letters:
+    """The dead letters of all types of an app of projections."""
+
+    def __init__(self, side: ReadSide) -> None:
+        self._side = side
+        self._known: dict[str, tuple[Mapping[int, int], TypeLetters]] = {}
+        """By type the ends of the topic when it was read, and what was in it."""
+
+    async def of(self, type: str) -> TypeLetters:
+        """The dead letters of a type. Raises `CliError`, `KafkaError`, `TimeoutError`."""
+        context, side = self._side.contexts[type], self._side
+        ends = await side.broker.end_offsets(context.dead_letters_topic, range(context.settings.partitions))
+        if type not in self._known or self._known[type][0] != ends:
+            records, _ = await DeadLetterTopic(context.settings, type, side.contexts).newest(MOST_LETTERS)
+            self._known[type] = ends, TypeLetters(grouped(type, records), _quarantining(records))
+        return self._known[type][1]
+
+    async def groups(self) -> list[LetterGroup]:
+        """Those of all types, in groups. Raises as `of`."""
+        return [group for type in self._side.journals for group in (await self.of(type)).groups]
+
+    async def quarantined(self) -> list[QuarantinedAggregate]:
+        """The aggregates in quarantine. Raises as `of`, and `Unavailable`."""
+        found: list[QuarantinedAggregate] = []
+        for type, journal in self._side.journals.items():
+            for id, places in list((await self.of(type)).quarantining.items())[:MOST_QUARANTINED]:
+                state = await quarantine_of(journal, type, id)
+                if state is not None:
+                    found.append(
+                        QuarantinedAggregate(
+                            type=type,
+                            id=id,
+                            since=state.reason.since,
+                            waiting=len(state.waiting),
+                            reason=f"{state.reason.type}: {state.reason.message}",
+                            letter=places.get(state.poison, ""),
+                        )
+                    )
+        return found
+
+
+def grouped(type: str, records: Iterable[Any]) -> list[LetterGroup]:
+    """Dead letters, newest first, by command and failure; the largest group first."""
+    groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for record in records:
+        letter = summary(record)
+        _, _, _, command, failure, _ = letter
+        groups.setdefault((command, failure.removesuffix(", quarantine")), []).append(letter)
+    made = [
+        LetterGroup(
+            type=type,
+            command=command,
+            failure=failure,
+            count=len(letters),
+            first=_moment(letters[-1][1]),
+            last=_moment(letters[0][1]),
+            example=letters[0][0],
+            message=letters[0][5],
+        )
+        for (command, failure), letters in groups.items()
+    ]
+    return sorted(made, key=lambda group: -group.count)[:MOST_GROUPS]
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _quarantining(records: Iterable[Any]) -> dict[str, dict[str, str]]:
+    places: dict[str, dict[str, str]] = {}
+    for record in records:
+        if "dl_quarantine" in control_headers(record):
+            id = (record.key or b"").decode(errors="replace")
+            places.setdefault(id, {})[letter_command_id(record)] = f"{record.partition}:{record.offset}"
+    return places
