@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -292,6 +293,18 @@ class KafkaClient:
         """The last record of a partition that is `wanted`, None where there is none. Other records behind it, and
         markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         return await self._probes.last_record(TopicPartition(topic, partition), wanted)
+
+    async def last_records(
+        self, topic: str, partitions: Iterable[int], wanted: Callable[[int, Any], bool]
+    ) -> Mapping[int, Any]:
+        """The `last_record` of each of these partitions that is `wanted`, by partition and record: by one look for all
+        where these are the last ones. Raises `KafkaError`, `TimeoutError`."""
+        ends = {TopicPartition(topic, p): end for p, end in (await self.end_offsets(topic, partitions)).items() if end}
+        newest = await self._probes.newest(ends)
+        found = {tp.partition: record for tp, record in newest.items() if wanted(tp.partition, record)}
+        for tp in ends.keys() - {TopicPartition(topic, partition) for partition in found}:
+            found[tp.partition] = await self.last_record(topic, tp.partition, partial(wanted, tp.partition))
+        return found
 
     async def first_record(self, topic: str, partition: int, start: int) -> Any:
         return await self._probes.first_record(TopicPartition(topic, partition), start)
