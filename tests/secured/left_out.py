@@ -6,6 +6,7 @@ OWN = "has tokens, grants and certificates of its own"
 SAME_MISTAKE = "an administrator sets up by the same mistake"
 REASONS: dict[str, str] = {
     "test_access.py": OWN,
+    "test_rules.py": OWN,
     "test_audit.py": OWN,
     "test_bad_input.py::test_reply_topic_is_made": "workers have no right to make topics",
     "test_belonging.py::test_an_empty_journal_beside_full_topics": SAME_MISTAKE,
