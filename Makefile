@@ -72,7 +72,7 @@ growth: $(STAMP) servers ## logs split and merged under load, workers killed and
 
 secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
 	python -m tests.secured.servers up
-	python -m pytest tests/e2e --secured -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
+	python -m pytest tests/e2e tests/security/test_each_right.py --secured --full -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
 		python -m tests.secured.servers down; exit $$code
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody

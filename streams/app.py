@@ -24,7 +24,7 @@ from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_watch import watch_topics
+from streams.kafka.topic_watch import watches
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
 from streams.principals.key_topic import KeyTopic
@@ -123,7 +123,7 @@ class _Context(Part):
         self._group = f"{app.conf.id}-commands"
         """The group that is told how far commands are; it has no members."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._offsets = GroupOffsets(self._group, self._covered, broker.commit_offsets, app.supervisor)
+        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, self._group))
 
     def _covered(self) -> dict[str, Mapping[int, int]]:
         return {part.context.commands_topic: part.covered for part in self._served}
@@ -144,7 +144,8 @@ class _Context(Part):
             await until_it_answers(self._broker.start, "Kafka", KafkaError)
         await self._keys.start()
         supervisor = self._app.supervisor
-        self._tasks.append(supervisor.keep("topics", self._watch_topics))
+        rights = self._app.rights
+        self._tasks += watches(self._broker, [*rights.topics, *rights.others], rights.groups, supervisor)
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
         for part in self._served:
             self._tasks.append(supervisor.keep(f"the layout of {part.type}", part.follow_layout))
@@ -159,10 +160,6 @@ class _Context(Part):
             await journal_answers(partial(self._journal.save_schemas, context.events.schemas))
         for part in self._served:
             await journal_answers(part.layout.reader.look)
-
-    async def _watch_topics(self) -> None:
-        rights = self._app.rights
-        await watch_topics(self._broker.look, [*rights.topics, *rights.others], self._app.supervisor)
 
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))

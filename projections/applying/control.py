@@ -88,6 +88,9 @@ class SystemKey(NamedTuple):
     made: float
     read: float
 
+    def __repr__(self) -> str:
+        return f"SystemKey({self.id!r})"
+
 
 _HOPS = "hops"
 RENEW_SECONDS = 3_600.0

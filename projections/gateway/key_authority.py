@@ -13,20 +13,19 @@ import hmac
 import secrets
 import time
 from collections import defaultdict
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 from projections.app import ReadSide
 from projections.applying.control import SystemKey
 from projections.http.problems import HttpProblem, NotNow
-from streams.access.principal import Need, Role, current_principal
 from streams.deciding.messages import MAX_ID_LENGTH
 from streams.kafka import topics
 from streams.kafka.client import ProducerRecord
 from streams.kafka.topics import Topic
 from streams.principals.key_ring import ContextKeys, encode_keys
 from streams.principals.signature import PEOPLE, PROOF, Key, Signed, derived, sign
+from streams.runtime.access_guard import sender
 
 RENEW_SECONDS = 86_400.0
 KEEP_SECONDS = 30 * RENEW_SECONDS
@@ -61,20 +60,16 @@ class KeyAuthority:
 
     def sign(self, command: Signed) -> list[tuple[str, bytes]]:
         """The headers that say for whom a command is sent; none where nobody need say it. Raises `HttpProblem`."""
-        who, app = current_principal(), self._app
+        who = sender(self._app, command.type)
         if who is None:
             return []
         if not who.name.isprintable() or not 0 < len(str(who).encode()) <= MAX_ID_LENGTH:
             raise HttpProblem(403, "Forbidden", "your name is too long for a command, or has a control character in it")
         if not self._control.system_keys:
             raise NotNow("there is no key to sign with yet")
-        roles: tuple[str, ...] = ()
-        if app.access is not None:
-            context = app.contexts.get(command.type, command.type)
-            roles = tuple(role for role in Role if app.access.grants.allow(who, Need(role, (context,))))
         newest = self._control.system_keys[-1]
         key = Key(newest.id, derived(derived(newest.secret, command.type), PEOPLE))
-        return sign(replace(who, roles=roles), command, key)
+        return sign(who, command, key)
 
     def note_headers(self, id: str, value: bytes) -> list[tuple[str, bytes]]:
         """The headers of a note of the gateway's own, under a command's id."""

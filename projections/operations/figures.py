@@ -80,13 +80,13 @@ class FiguresRecorder(Part):
         self._noting: asyncio.Task[None] | None = None
         self.history = History(Figures.__struct_fields__)
         self._decided: dict[str, int] = {}
-        """By stream the offset of the last command that was decided."""
+        """By stream the commands that were ever decided."""
         instruments = side.app.instruments
         self._events = instruments.counter(catalog.TABLE_EVENTS)
         self._requests = instruments.counter(catalog.HTTP_REQUESTS)
         self._counts: dict[str, float] = {}
-        self._http = _Window(instruments.histogram(catalog.HTTP_SECONDS), _is_command)
-        self._visible = _Window(instruments.histogram(catalog.VISIBLE_SECONDS), lambda labels: True)
+        self._http = Window(instruments.histogram(catalog.HTTP_SECONDS), is_command)
+        self._visible = Window(instruments.histogram(catalog.VISIBLE_SECONDS), lambda labels: True)
 
     async def start(self) -> None:
         self._noting = self._side.app.supervisor.keep("noting figures", self._note)
@@ -129,16 +129,16 @@ class FiguresRecorder(Part):
     def _decided_since(self, lags: Sequence[StreamLag]) -> int:
         """Commands decided in the partitions that were here at the last look, too: offsets count them."""
         before = self._decided
-        self._decided = {lag.stream: lag.committed_offset or 0 for lag in lags}
-        return sum(max(offset - before.get(stream, offset), 0) for stream, offset in self._decided.items())
+        self._decided = {lag.stream: 0 if lag.committed_offset is None else lag.committed_offset + 1 for lag in lags}
+        return sum(max(count - before.get(stream, count), 0) for stream, count in self._decided.items())
 
 
-def _is_command(labels: Labels) -> bool:
+def is_command(labels: Labels) -> bool:
     method, route = labels
     return method == "POST" and route.endswith("/commands")
 
 
-class _Window:
+class Window:
     """What a histogram has got since the last look, of the series that are `wanted`."""
 
     def __init__(self, histogram: Histogram, wanted: Callable[[Labels], bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import hdrs
@@ -16,7 +17,6 @@ from streams.security.renewed import Renewed
 from streams.settings import Settings, SettingsError
 
 _WAYS = ("http_tokens_file", "http_oidc_issuer", "http_client_ca_file")
-LOOPBACK = ("localhost", "::1", "[::1]")
 
 
 class Access:
@@ -84,7 +84,10 @@ def check_reach(settings: Settings, bind: str, access: Access | None) -> None:
 
 def is_loopback(bind: str) -> bool:
     """Whether it is an address at which only this machine is reached."""
-    return bind.lower() in LOOPBACK or bind.startswith("127.")
+    try:
+        return ip_address(bind.strip("[]")).is_loopback
+    except ValueError:
+        return bind.lower() == "localhost"
 
 
 def _bearer(headers: Any) -> str:

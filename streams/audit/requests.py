@@ -29,7 +29,8 @@ def action_of(request: web.Request, who: Identified | None, app: str, body: byte
         who=NOBODY if who is None else str(who.principal),
         address=in_short(request.remote or ""),
         client=in_short(request.headers.get(hdrs.USER_AGENT, "")[:MOST_CLIENT]),
-        parameters=parameters_of({**fields, **request.match_info}),
+        # Those of the path first, since of many the last are left out, and with their own values.
+        parameters=parameters_of({**request.match_info, **fields, **request.match_info}),
         reason=in_short(reason) if isinstance(reason, str) else "",
     )
 

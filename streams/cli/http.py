@@ -6,12 +6,14 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
 import msgspec
 from faust.cli import argument, option
 
+from streams.access.access import is_loopback
 from streams.access.tls import client_context
 from streams.access.tokens import NAME, Tokens, new_token
 from streams.audit.records import in_short
@@ -40,6 +42,13 @@ class Door(NamedTuple):
         path, whose = self.settings.http_token_file, {"User-Agent": f"command line ({in_short(user())})"}
         if not path:
             return whose
+        asked = urlsplit(self.url)
+        if asked.scheme == "http" and not is_loopback(asked.hostname or "") and not self.settings.http_insecure:
+            raise CliError(
+                USAGE,
+                f"HTTP_TOKEN_FILE: the token would go to {without_login(self.url)} in the clear: ask by https, or say"
+                " HTTP_INSECURE=yes where whoever is on that network may have it",
+            )
         try:
             return {**whose, "Authorization": f"Bearer {Path(path).read_text('ascii').strip()}"}
         except (OSError, ValueError) as error:

@@ -32,6 +32,7 @@ from streams.cli.run import (
 )  # fmt: skip
 from streams.cli.schemas import schemas
 from streams.cli.verify import journal
+from streams.deciding.quarantine import RELEASE
 from streams.text import printable
 
 
@@ -78,6 +79,8 @@ async def send(
     value = kafka.read_data(data)
     kafka.check_id("aggregate id", id)
     kafka.check_id("command", command)
+    if command == RELEASE:
+        raise CliError(USAGE, f"{RELEASE} is an order: `quarantine release {type} {id}`, which the audit has")
     if command_id is not None:
         kafka.check_id("command id", command_id)
     sent = await kafka.send(self.settings, type, id, command, value, wait=wait, known=self.types, id=command_id)

@@ -167,7 +167,7 @@ class CommandHandler:
     def _check_principal(self, envelope: Envelope, command: Any, state: Any) -> None:
         """Raise `Rejected` where whoever has sent a command may not."""
         if envelope.principal is None and self.limits.principal_required:
-            raise Rejected(FORBIDDEN, "commands of nobody who is known are not taken here: PRINCIPAL=required")
+            raise Rejected(FORBIDDEN, "commands of nobody who is known are not taken here: PRINCIPAL_REQUIRED=yes")
         self.decider.check(envelope.principal, command, state)
 
     def accept(

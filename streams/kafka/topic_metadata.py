@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from aiokafka.client import CoordinationType
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     LeaderNotAvailableError,
     TopicAuthorizationFailedError,
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import (
     AbstractType,
     Boolean,
@@ -189,3 +192,14 @@ async def look(client: Any, topics: Iterable[str]) -> tuple[dict[str, TopicMetad
     }
     forbidden = TopicAuthorizationFailedError.errno
     return found, [topic["topic"] for topic in response["topics"] if topic["error_code"] == forbidden]
+
+
+async def may_join(client: Any, group: str) -> bool:
+    """Whether this process may be a member of a consumer group. Raises `KafkaError`."""
+    try:
+        broker = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    except GroupAuthorizationFailedError:
+        return False
+    # Of nobody: who may be a member hears that he is none, and nothing comes of it.
+    answer = await client.send(broker, HeartbeatRequest(group, -1, ""))
+    return bool(answer.error_code != GroupAuthorizationFailedError.errno)

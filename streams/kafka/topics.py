@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     InvalidReplicationFactorError,
@@ -18,11 +18,12 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_metadata import READ as READ
 from streams.kafka.topic_metadata import WRITE as WRITE
-from streams.kafka.topic_metadata import TopicMetadata, cluster_id, look
+from streams.kafka.topic_metadata import TopicMetadata, ask_any, cluster_id, look
 from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
@@ -184,27 +185,32 @@ async def ensure_topics(
     this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
     wanted = by_name(topic for topic in topics if make or topic.needs)
+    async with clients.administering() as admin:
+        client = admin._client
+        present = await _present(client, wanted)
+        missing = [topic for name, topic in wanted.items() if name not in present]
+        if missing and not make:
+            names = ", ".join(sorted(topic.name for topic in missing))
+            raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
+        if missing:
+            await _make(admin, missing, clients.copies)
+            present = await _once_led(client, wanted, missing)
+        _warn_of_few_copies(present, clients.copies or min(USUAL_COPIES, len(client.cluster.brokers())))
+        await _look_at_settings(client, wanted, present)
+    return present
+
+
+async def _once_led(client: Any, wanted: dict[str, Topic], made: Sequence[Topic]) -> dict[str, TopicMetadata]:
+    """The metadata of all topics, as soon as those that were made have leaders. Raises `TopicError`."""
     present: dict[str, TopicMetadata] = {}
-    missing: list[Topic] = []
     try:
-        async with clients.administering() as admin:
-            client = admin._client
+        async with asyncio.timeout(METADATA_TIMEOUT):
             present = await _present(client, wanted)
-            missing = [topic for name, topic in wanted.items() if name not in present]
-            if missing and not make:
-                names = ", ".join(sorted(topic.name for topic in missing))
-                raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
-            if missing:
-                await _make(admin, missing, clients.copies)
-                async with asyncio.timeout(METADATA_TIMEOUT):
-                    while not _are_led(missing, present):
-                        await asyncio.sleep(0.05)
-                        present = await _present(client, wanted)
-            wanted_copies = clients.copies or min(USUAL_COPIES, len(client.cluster.brokers()))
-            _warn_of_few_copies(present, wanted_copies)
-            await _look_at_settings(admin, wanted, present)
+            while not _are_led(made, present):
+                await asyncio.sleep(0.05)
+                present = await _present(client, wanted)
     except TimeoutError:
-        names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
+        names = ", ".join(topic.name for topic in made if not _are_led([topic], present))
         raise TopicError(
             f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
         ) from None
@@ -228,15 +234,13 @@ def _warn_of_few_copies(present: Mapping[str, TopicMetadata], wanted: int) -> No
         )
 
 
-async def _look_at_settings(
-    admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]
-) -> None:
+async def _look_at_settings(client: Any, wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) -> None:
     """Warn about topics of commands that have the times of senders, and about topics of which one copy may be
     acknowledged although there are three."""
     commands = {name for name in wanted if name.endswith(commands_topic("", ""))}
     asked = commands | {name for name, topic in wanted.items() if WRITE in topic.needs}
     unsafe = []
-    for name, settings in (await _settings(admin, sorted(asked))).items():
+    for name, settings in (await _settings(client, sorted(asked))).items():
         times, acknowledged = settings.get("message.timestamp.type"), settings.get("min.insync.replicas")
         if name in commands and times not in (None, "LogAppendTime"):
             log.warning(
@@ -253,17 +257,14 @@ async def _look_at_settings(
         )
 
 
-async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+async def _settings(client: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """The settings of topics by name; of none where they must not be asked for, or Kafka does not answer."""
+    request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, name, None) for name in names])
     try:
-        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        response = await ask_any(client, request)
     except (KafkaError, TimeoutError):
         return {}
-    return {
-        name: {key: value for key, value, *_ in entries}
-        for response in responses
-        for _, _, _, name, entries in response.resources
-    }
+    return {name: {key: value for key, value, *_ in entries} for _, _, _, name, entries in response.resources}
 
 
 async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tuple[str, list[str]]:

@@ -48,6 +48,9 @@ class Key(NamedTuple):
     id: str
     secret: bytes
 
+    def __repr__(self) -> str:
+        return f"Key({self.id!r})"
+
 
 class VerifyingKeys(Protocol):
     """What an owner knows of keys."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -23,6 +23,7 @@ from streams.access.principal import (
     Need,
     NotKnown,
     NotKnownNow,
+    Principal,
     Role,
     asked_by,
     current,
@@ -100,6 +101,15 @@ class _Refused(Exception):
         super().__init__(refusal.detail)
         self.refusal = refusal
         self.who = who
+
+
+def sender(app: Any, type: str) -> Principal | None:
+    """In whose name a command to a type is sent: for whom this is done, with his roles in the context of the type."""
+    who, access = current_principal(), app.access
+    if who is None or access is None:
+        return who
+    context = app.contexts.get(type, type)
+    return replace(who, roles=tuple(role for role in Role if access.grants.allow(who, Need(role, (context,)))))
 
 
 class AccessGuard:

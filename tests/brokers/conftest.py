@@ -81,6 +81,7 @@ async def secured(tmp_path: Path, results: list[Result], pytestconfig: pytest.Co
     _, issuer = kafka.prepare()
     try:
         await asyncio.to_thread(kafka.start, lambda line: None)
+        (tmp_path / "system").mkdir()
         site = Site(kafka, issuer, tmp_path, tmp_path / "system")
         await site.system.open()
         for app in (ORDERS, PROJECTIONS):

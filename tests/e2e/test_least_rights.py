@@ -67,12 +67,12 @@ async def recorded(system: Recorded) -> Recorded:
     for worker in workers.values():
         await system.all_served(worker)
     await do_everything(system, workers[PROJECTIONS])
-
     return system
 
 
-async def do_everything(system: System, door: Worker) -> None:
-    """Commands over Kafka and HTTP, a checkout, a timer, an order, and a command to each type that cannot be read."""
+async def do_everything(system: System, door: Worker, who: str = "nobody") -> None:
+    """Commands over Kafka and HTTP, a checkout, a timer, an order, and a command to each type that cannot be read.
+    `who`: the name that the worker knows us by."""
     line = {**LINE, "sku": "tea"}
     due = {"due": "2020-01-01T00:00:00Z", "to": "order", "id": "o", "command": "ShipOrder"}
     for type, id, command, data in (
@@ -97,7 +97,7 @@ async def do_everything(system: System, door: Worker) -> None:
     status, page, _ = await system.get(door, "/audit")
     assert (200, ["projections resume"]) == (
         status,
-        [entry["action"] for entry in page["actions"] if entry["who"] == "nobody"],
+        [entry["action"] for entry in page["actions"] if entry["who"] == who],
     )
     inbox = await system.inbox("replies")
     for type in ("user", "email", "product", "order", "checkout", "timer"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,8 +148,10 @@ class _LastRecord:
     async def describe(self, topics: Sequence[str]) -> dict[str, TopicMetadata]:
         return {topic: TopicMetadata("id", 1) for topic in topics}
 
-    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Record | None:
-        return self._record if wanted(self._record) else None
+    async def last_records(
+        self, topic: str, partitions: Iterable[int], wanted: Callable[[int, Any], bool]
+    ) -> dict[int, Record]:
+        return {one: self._record for one in partitions if wanted(one, self._record)}
 
 
 LAYOUT = Known(first_layout(1, 1, "key"))

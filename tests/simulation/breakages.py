@@ -19,7 +19,7 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
 from projections.publishing.hints.carried_commits import CarriedCommits
-from projections.publishing.resume_point import _last_record, _point, find_resume_point, with_leader
+from projections.publishing.resume_point import _last_records, _point, find_resume_point, with_leader
 from projections.publishing.slice_tails import LeftBehind, SliceTails
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
@@ -349,7 +349,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(RocksDBStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
     "the tailer goes on behind a stranger's record": (
-        Edit(_last_record, "slice, is_published)", "slice, lambda record: True)"),
+        Edit(_last_records, "slices, is_published)", "slices, lambda slice, record: True)"),
     ),
     "what is raised over a gap ends the reading of a log": (
         Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),

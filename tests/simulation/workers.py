@@ -8,7 +8,6 @@ from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
@@ -32,6 +31,7 @@ from tests.simulation.client import TYPE_KEY
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.kept import WatchedSupervisor
 from tests.simulation.stuck import JournalOfVersion
 from tests.simulation.topics import (
     COMMANDS_TOPIC,
@@ -96,7 +96,7 @@ class CommandWorker:
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._replies = WatchedReplies(world, self._broker)
         self._owners = 0
-        self._supervisor = Supervisor()
+        self._supervisor = WatchedSupervisor(world)
         self.ownership = Assignment(TYPE, self, self._supervisor)
         self.layout = LayoutWatch(self._journal, TYPE, self._broker, LOGS_TOPIC)
         self._seats: list[int] = []

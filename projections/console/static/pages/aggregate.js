@@ -176,6 +176,7 @@ class Life {
       h("dl.facts.small", {},
         line("when", when(event.time)),
         line("command", event.command_id),
+        event.principal ? line("sent by", event.principal, event.on_behalf_of ? ` for ${event.on_behalf_of}` : "") : null,
         line("correlation", event.correlation_id),
         line("position", event.position),
         line("schema", event.schema ?? "unreadable")));

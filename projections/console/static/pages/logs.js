@@ -1,58 +1,29 @@
 /** Logs and owners: who owns what since when, how far each log, topic and table is, and the last hour in plots. */
 
-import { Problem, get } from "../shell/api.js";
-import { plot } from "../shell/chart.js";
+import { get } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
-import { bytes, count, duration, number, rate, since } from "../shell/format.js";
+import { bytes, count, duration, number, since } from "../shell/format.js";
 import { badge, empty, head, joined, mono, table } from "../shell/parts.js";
+import { lastHour } from "./hour.js";
 
 const BEHIND = 10;
 const FAR = 60;
 
 export default function show(view) {
-  const state = { contexts: null, lag: null, plots: null };
+  let contexts = [];
   const owners = h("div.stack.parts", {});
   const places = h("div.stack.parts", {});
-  const hour = h("div.plots", {});
+  const hour = lastHour(view, () => contexts.flatMap(takeovers));
   render(view.main, head("Logs and owners", "Commands of a log are decided by one worker, its owner. What it writes goes to Kafka, and from there to the tables."), hour, owners, places);
   view.live({
     seconds: 2,
     ask: (signal) => get("contexts", { signal }),
     show: ({ body }) => {
-      state.contexts = body.contexts;
+      contexts = body.contexts;
       render(owners, body.contexts.map(context));
     },
   });
   view.live({ seconds: 3, ask: (signal) => get("lag", { signal }), show: ({ body }) => render(places, streams(body)) });
-  view.live({
-    seconds: 10,
-    ask: (signal) => figures(signal),
-    show: (body) => {
-      if (!body) return;
-      state.plots ??= plots();
-      if (!hour.firstChild) hour.append(...state.plots);
-      const marks = (state.contexts ?? []).flatMap(takeovers);
-      for (const each of state.plots) each.update({ ...body, marks });
-    },
-  });
-}
-
-/** The last hour; null of an app that does not keep it. */
-async function figures(signal) {
-  try {
-    return (await get("figures", { signal })).body;
-  } catch (error) {
-    if (error instanceof Problem && error.status === 404) return null;
-    throw error;
-  }
-}
-
-function plots() {
-  return [
-    plot({ title: "Commands a second", format: rate, series: [{ name: "decided", key: "commands", tone: "note" }, { name: "requests", key: "requests", tone: "quiet" }] }),
-    plot({ title: "Waiting", format: duration, series: [{ name: "a command, 99 %", key: "command_p99", tone: "warn" }, { name: "half of them", key: "command_p50", tone: "note" }, { name: "visible, 99 %", key: "visible_p99", tone: "quiet" }] }),
-    plot({ title: "Lag of the table that is the furthest behind", format: duration, series: [{ name: "age", key: "lag_seconds", tone: "warn" }] }),
-  ];
 }
 
 function takeovers(each) {
@@ -76,7 +47,7 @@ function context(each) {
       { title: "Derived", number: true, cell: (log) => (log.head - log.indexed > 0 ? `${number(log.indexed)} (−${number(log.head - log.indexed)})` : number(log.indexed)) },
       { title: "Waiting", number: true, cell: (log) => (log.queued ? `${number(log.queued)}, ${bytes(log.queued_bytes)}` : number(log.queued)) },
       { title: "In memory", number: true, cell: (log) => (log.worker ? number(log.aggregates) : "–") },
-      { title: "Slices", cell: (log) => (log.slices ? h("span.soft", {}, inShort(log.slices)) : "–") },
+      { title: "Slices", cell: (log) => (log.slices ? h("span.soft.nowrap", {}, inShort(log.slices)) : "–") },
     ], rows, { key: (log) => log.log }),
     rows.filter((log) => log.waits || Object.keys(log.held ?? {}).length).map((log) =>
       h("p", { key: `why-${log.log}` }, mono(log.log), " waits: ", log.waits || joined(Object.values(log.held), "; "))));

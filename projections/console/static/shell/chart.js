@@ -6,9 +6,9 @@
 
 import { h, render, svg } from "./dom.js";
 
-const WIDTH = 720;
+const WIDTH = 460;
 const HEIGHT = 150;
-const LEFT = 48;
+const LEFT = 58;
 const BOTTOM = 20;
 const TOP = 8;
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
@@ -16,7 +16,7 @@ const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 export function plot({ title, series, format }) {
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
   const legend = h("div.row.legend.small", {});
-  const element = h("figure.plot.card.stack", {}, h("figcaption.row.between", {}, h("h3", {}, title), legend), drawing);
+  const element = h("figure.plot.card.stack", {}, h("figcaption.row.between", {}, h("h2.minor", {}, title), legend), drawing);
   let data = null;
   let pointed = null;
   drawing.addEventListener("pointermove", (event) => {
@@ -51,7 +51,7 @@ export function plot({ title, series, format }) {
       [0, 0.5, 1].map((part) => [
         svg("line", { class: "grid-line", x1: LEFT, x2: WIDTH, y1: y(most * part), y2: y(most * part) }),
         svg("text", { x: LEFT - 8, y: y(most * part) + 4, "text-anchor": "end" }, format(most * part))]),
-      [0, 0.25, 0.5, 0.75, 1].map((part) => {
+      [0, 0.5, 1].map((part) => {
         const index = Math.round(part * (count - 1));
         return svg("text", { x: x(index), y: HEIGHT - 4, "text-anchor": part === 0 ? "start" : part === 1 ? "end" : "middle" }, clock.format(moment(index)));
       }),
