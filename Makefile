@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install upgrade up servers down start demo test chaos autonomy growth secured lint simulate fuzz bench clean
+.PHONY: help install upgrade up servers down start demo test chaos brokers autonomy growth secured lint simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -61,6 +61,9 @@ test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
+brokers: $(STAMP) ## three brokers, killed, paused and restarted under load, in the clear and secured; ARGS="-k hangs" for some
+	python -m pytest tests/brokers --full --report .servers/brokers.md -o faulthandler_timeout=600 $(ARGS)
+
 autonomy: $(STAMP) servers ## each context, the broker, and each pair of them down while orders are placed; ARGS="-k broker" for some
 	python -m pytest tests/autonomy/test_matrix.py --full --report .servers/autonomy.md -o faulthandler_timeout=600 $(ARGS)
 
@@ -69,7 +72,7 @@ growth: $(STAMP) servers ## logs split and merged under load, workers killed and
 
 secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
 	python -m tests.secured.servers up
-	python -m pytest tests/e2e --secured -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
+	python -m pytest tests/e2e tests/security/test_each_right.py --secured --full -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
 		python -m tests.secured.servers down; exit $$code
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody

@@ -13,9 +13,14 @@ from inspect import signature
 from types import UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from aggregates.principal import Principal
+
 C = TypeVar("C")
 E = TypeVar("E")
 S = TypeVar("S")
+
+FORBIDDEN = "Forbidden"
+"""The type of the rejection of a command that its sender may not send."""
 
 
 class Rejected(Exception):
@@ -40,6 +45,10 @@ class Decider(Generic[C, E, S]):
     `evolve` is the type that a snapshot is read as, and may be a union of classes, too. Raise `state_version` when the
     state changes its meaning: older snapshots are then ignored, and made again from the events. `internal` has the
     names of the commands that process managers send and clients may not.
+
+    `may(principal, command, state)` is the rule on who may send what, where there is one: pure, like `decide`, before
+    which it is asked, of the same state. Its principal is None for a command of nobody, which whoever may write to the
+    commands topic has sent; the rule says what that means. What it refuses is rejected as `Forbidden`.
     """
 
     type: str
@@ -48,6 +57,13 @@ class Decider(Generic[C, E, S]):
     evolve: Callable[[S, E], S]
     state_version: int = 1
     internal: Sequence[str] = ()
+    may: Callable[[Principal | None, C, S], bool] | None = None
+
+    def check(self, principal: Principal | None, command: C, state: S) -> None:
+        """Raise `Rejected` where the rule does not let a principal send a command."""
+        if self.may is not None and not self.may(principal, command, state):
+            who = "nobody who is known" if principal is None else str(principal)
+            raise Rejected(FORBIDDEN, f"{who} may not send {builtins.type(command).__name__} here")
 
     @cached_property
     def accepts(self) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """given / when / then: the behaviour of a decider or a process manager in the words of the domain.
 
 given(order, OrderOpened(...)).when(PlaceOrder()).then_rejected("EmptyOrder")
+given(order, OrderOpened(...)).when(CancelOrder("..."), by=Principal("oidc", "alice")).then_forbidden()
 given(checkout, ForeignEvent("order", "17", "OrderPlaced", {...})).then_sends(Send("product", ...))
 
 No server, file or clock is used: both are pure.
@@ -13,7 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from aggregates.decider import Decider, Rejected
+from aggregates.decider import FORBIDDEN, Decider, Rejected
+from aggregates.principal import Principal
 from aggregates.process_manager import ForeignEvent, ProcessManager, Send
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -30,9 +32,13 @@ class Given:
     def __init__(self, subject: Any, events: tuple[object, ...]) -> None:
         self.subject, self.events = subject, events
 
-    def when(self, command: object) -> Outcome:
+    def when(self, command: object, by: Principal | None = None) -> Outcome:
+        """The outcome of a command of somebody; None: of nobody."""
+        decider = self.subject.decider if isinstance(self.subject, ProcessManager) else self.subject
         try:
-            return Outcome(self.subject.decide(command, self.subject.fold(self.events)))
+            state = decider.fold(self.events)
+            decider.check(by, command, state)
+            return Outcome(decider.decide(command, state))
         except Rejected as rejected:
             return Outcome(rejected)
 
@@ -91,6 +97,9 @@ class Outcome:
 
     def then_rejected(self, type: str) -> None:
         _same(type, getattr(self.result, "type", self.result))
+
+    def then_forbidden(self) -> None:
+        self.then_rejected(FORBIDDEN)
 
 
 def answer(decider: Decider[Any, Any, Any], command: object, state: Any) -> list[Any] | None:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 from aiokafka.errors import KafkaError
 
@@ -15,6 +17,7 @@ from projections.applying.event_reader import EventReader
 from projections.applying.foreign_events import TopicLog
 from projections.applying.projection_group import ProjectionGroup
 from projections.applying.topic_reader import KafkaTopicReader
+from projections.http.bodies import read_ahead
 from projections.http.problems import ExpectDispatcher, NotNow, problems
 from projections.publishing.backlog import Backlog
 from projections.publishing.connections import Connections
@@ -34,6 +37,7 @@ from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
 from streams.access.tls import client_context
 from streams.aggregate_type import AggregateType
+from streams.audit.trail import AuditTrail
 from streams.cli import main as command_line
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
@@ -45,6 +49,7 @@ from streams.kafka.client_factory import ClientFactory
 from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
 from streams.runtime import garbage_collector
+from streams.runtime.access_guard import RequestAudit
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
@@ -115,7 +120,10 @@ class ReadSide(Part):
             self._add_source(type_, topics.events_topic(context.settings.namespace, type_), reader)
         for type in foreign:
             self._add_source(type.type, type.topic.name, self._topic_logs[type.type])
+        self.audit_topic = topics.audit_topic(settings.namespace, settings.audit_days, topics.WRITE)
+        self._trail = AuditTrail(partial(self.broker.send, self.audit_topic.name, 0), module)
         self._connections.own_topics += [
+            self.audit_topic,
             *(topics.changelog_topic(rows.changelog, settings.partitions) for rows in self._all_local),
             self.control_topic,
             topics.Topic(self.dead_letters_topic, settings.partitions, topics.FOREVER, needs=(topics.WRITE,)),
@@ -153,6 +161,10 @@ class ReadSide(Part):
                 del self._backlogs[ended]
             self._backlogs[log] = Backlog(self.journals[type], type, span, layout.slices)
         return self._backlogs[log]
+
+    def have_audit_read(self) -> None:
+        """A view reads the audit, for which this app needs the right."""
+        self._connections.own_topics.append(replace(self.audit_topic, needs=(topics.READ,)))
 
     def local_rows(self, type: str, projection: str) -> LocalRows:
         """Where a view finds the rows of a projection that is kept in RocksDB. Raises `ValueError`."""
@@ -219,6 +231,7 @@ class ReadSide(Part):
 
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
+        self.app.audit = RequestAudit(self._trail, read_ahead)
         await self.control.start()
         await until_it_answers(self.control.share_secret, "Kafka: the workers' secret", (KafkaError, TimeoutError))
         supervisor = self.app.supervisor
@@ -263,6 +276,8 @@ class ReadSide(Part):
     async def stop(self) -> None:
         await each_done(self.event_streams.close(), *map(cancel, self._tasks))
         await each_done(self.revoke())
+        self.app.audit = None
+        await each_done(self._trail.close())
         await each_done(self.control.close())
         await each_done(self.doors.close())
 

@@ -22,7 +22,7 @@ NEXT_BROKER = 10
 REPLICATED = """\
 # A topic made by a typing error would hide it, and would have the wrong number of partitions.
 auto.create.topics.enable=false
-num.partitions=8
+num.partitions=32
 # As many copies as there are brokers; what is acknowledged outlives one of them.
 default.replication.factor={copies}
 min.insync.replicas={in_sync}

@@ -24,9 +24,10 @@ from streams.journal.port import Journal
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_watch import watch_topics
+from streams.kafka.topic_watch import watches
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
+from streams.principals.key_topic import KeyTopic
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -71,8 +72,10 @@ def command_app(
     broker = KafkaClient(ClientFactory.of(settings), settings.partitions, _reply_topics(settings))
     with stop_on_user_error():
         budget = Budget(settings.cache_bytes)
-        served = [ServedType(app, context, journal, broker, budget, new_follower) for context in contexts]
-    app.add(_Context(app, served, journal, broker))
+        topic = topics.keys_topic(settings.namespace, name)
+        keys = KeyTopic(ClientFactory.of(settings), broker, topic, app.supervisor)
+        served = [ServedType(app, context, journal, broker, budget, keys, new_follower) for context in contexts]
+    app.add(_Context(app, served, journal, broker, keys))
     for part in served:
         app.receive(part.context.logs_topic, part.layout, f"{name}-{part.type}-logs")
         app.layouts[part.context.logs_topic] = part.layout.reader
@@ -105,18 +108,22 @@ def _reply_topics(settings: Settings) -> ReplyTopics:
 class _Context(Part):
     """The part of a command app that its aggregate types share: Kafka, the journal, and the tasks of the worker."""
 
-    def __init__(self, app: Application, served: Sequence[ServedType], journal: Journal, broker: KafkaClient) -> None:
+    def __init__(
+        self, app: Application, served: Sequence[ServedType], journal: Journal, broker: KafkaClient, keys: KeyTopic
+    ) -> None:
         self._app = app
+        self._keys = keys
         self._served = served
         self._journal = journal
         self._broker = broker
         settings = app.settings
         self._replies = topics.reply_topic(topics.replies_topic(settings.namespace), settings.partitions, topics.WRITE)
+        self._key_topic = topics.key_topic(keys.topic, topics.READ)
         self._topics = [topic for part in served for topic in part.topics]
         self._group = f"{app.conf.id}-commands"
         """The group that is told how far commands are; it has no members."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._offsets = GroupOffsets(self._group, self._covered, broker.commit_offsets, app.supervisor)
+        self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, self._group))
 
     def _covered(self) -> dict[str, Mapping[int, int]]:
         return {part.context.commands_topic: part.covered for part in self._served}
@@ -127,7 +134,7 @@ class _Context(Part):
         gateway = topics.gateway_replies_topic(settings.namespace)
         by_http = any(part.context.accepts for part in self._served)
         replies = self._replies, topics.reply_topic(gateway, settings.partitions, *([topics.WRITE] if by_http else []))
-        return Rights(replies, groups=(self._group,), prefixes=settings.reply_prefixes)
+        return Rights((*replies, self._key_topic), groups=(self._group,), prefixes=settings.reply_prefixes)
 
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
@@ -135,8 +142,10 @@ class _Context(Part):
             await self._prepare()
             # Behind the look at its rights: without any right to write, a producer does not start, and cannot say why.
             await until_it_answers(self._broker.start, "Kafka", KafkaError)
+        await self._keys.start()
         supervisor = self._app.supervisor
-        self._tasks.append(supervisor.keep("topics", self._watch_topics))
+        rights = self._app.rights
+        self._tasks += watches(self._broker, [*rights.topics, *rights.others], rights.groups, supervisor)
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
         for part in self._served:
             self._tasks.append(supervisor.keep(f"the layout of {part.type}", part.follow_layout))
@@ -145,21 +154,18 @@ class _Context(Part):
 
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]
-        wanted, types = [self._replies, *self._topics], [part.type for part in self._served]
+        wanted, types = [self._replies, self._key_topic, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
             await journal_answers(partial(self._journal.save_schemas, context.events.schemas))
         for part in self._served:
             await journal_answers(part.layout.reader.look)
 
-    async def _watch_topics(self) -> None:
-        rights = self._app.rights
-        await watch_topics(self._broker.look, [*rights.topics, *rights.others], self._app.supervisor)
-
     async def stop(self) -> None:
         await each_done(*map(cancel, self._tasks))
         await each_done(self._offsets.tell())
         await each_done(*(part.ownership.close() for part in self._served))
+        await each_done(self._keys.close())
         await each_done(self._broker.stop())
         await each_done(self._journal.close())
 

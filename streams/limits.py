@@ -38,6 +38,8 @@ class Limits:
     """The most events that one command may cause."""
     event_bytes_per_command: Annotated[int, Meta(ge=1, le=RECORD_BYTES)] = 256 * KIB
     """The most bytes of events that one command may cause."""
+    principal_required: bool = False
+    """Whether commands of nobody who is known are rejected, before the rule of their type is asked."""
     quarantine: bool = False
     """Whether the later commands of an aggregate wait behind one that made the domain raise; else they go on."""
     quarantine_limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000

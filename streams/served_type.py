@@ -36,14 +36,19 @@ from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
+from streams.principals.key_topic import KeyTopic
+from streams.principals.signature import SigningKeys
 from streams.processes.dispatcher import CommandDispatcher
+from streams.processes.process_signature import ProcessSignature
 from streams.processes.router import Router
 from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.rights import Rights
 from streams.security.refusals import TopicForbidden
 
-NewFollower = Callable[[AggregateType, LogSpan, Journal, KafkaClient, Supervisor, Instruments], LogFollower]
+NewFollower = Callable[
+    [AggregateType, LogSpan, Journal, KafkaClient, Supervisor, Instruments, SigningKeys], LogFollower
+]
 """A follower for a new owner of a log."""
 
 
@@ -64,6 +69,7 @@ class ServedType(Part):
         journal: Journal,
         broker: KafkaClient,
         budget: Budget,
+        keys: KeyTopic,
         new_follower: NewFollower | None = None,
     ) -> None:
         settings, type = context.settings, context.decider.type
@@ -79,6 +85,7 @@ class ServedType(Part):
         self._journal = journal
         self._broker = broker
         self._budget = budget
+        self._keys = keys
         self._new_follower = new_follower
         self._metrics = OwnerMetrics(app.instruments, type, context.decider.commands)
         self._events_topic = topics.events_topic(settings.namespace, type)
@@ -99,6 +106,7 @@ class ServedType(Part):
             window=settings.dedupe_window,
             limits=context.limits(),
             check=self._dispatcher.check if self._dispatcher is not None else None,
+            keys=keys,
         )
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
@@ -113,6 +121,7 @@ class ServedType(Part):
             slices=settings.partitions,
             dead_letters_topic=context.dead_letters_topic,
             sent=self._app.instruments.counter(catalog.COMMANDS_SENT),
+            signature=ProcessSignature(self.type, self._keys),
         )
         for other in process.sends_to:
             self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
@@ -125,6 +134,7 @@ class ServedType(Part):
                 source=context.source,
                 schema_root=context.schema_root,
                 broker=self._broker,
+                keys=self._keys,
             )
             self.topics += self.router.topics
 
@@ -179,7 +189,7 @@ class ServedType(Part):
         context, settings = self.context, self.context.settings
         follower = None
         if self._new_follower is not None:
-            of_worker = self._app.supervisor, self._app.instruments
+            of_worker = self._app.supervisor, self._app.instruments, self._keys
             follower = self._new_follower(context, span, self._journal, self._broker, *of_worker)
         handler = GroupHandler(
             self._commands,

@@ -23,6 +23,7 @@ _WORDS: dict[str, dict[str, Any]] = {
     "publish": {"on": True, "off": False},
     "kafka_security": {word: word for word in PROTOCOLS},
     "kafka_sasl_mechanism": {word: word for word in MECHANISMS},
+    "principal_required": {"yes": True, "no": False},
     "http_insecure": {"yes": True, "no": False},
 }
 _BROKERS = "kafka://host:9092, with ; or , between several"
@@ -56,10 +57,12 @@ class Settings(Limits, KafkaAccess):
     """The beginnings of the topics that commands may name for their replies, separated by commas; empty: any."""
     read_model_url: str = field(default="", repr=False)
     """The database of what projections keep for all workers together; that of the journals, unless set."""
-    partitions: Annotated[int, Meta(ge=1, le=4_096)] = 8
+    partitions: Annotated[int, Meta(ge=1, le=4_096)] = 32
     logs: Annotated[int, Meta(ge=1, le=4_096)] = 2
     """The logs that an aggregate type begins with, of which each has its share of the partitions; no more than those.
     Of no effect where the journal has some."""
+    replicas: Annotated[int, Meta(ge=0, le=100)] = 0
+    """How often Kafka is to keep each topic that is made; 0: three times, or as often as it has brokers."""
     data_dir: Path = Path(".data")
     schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
@@ -76,6 +79,8 @@ class Settings(Limits, KafkaAccess):
     """The most clients of a worker that follow rows or lists as streams of events."""
     sse_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
     """A client that takes nothing of its stream for so long is sent away."""
+    audit_days: Annotated[int, Meta(ge=1, le=36_500)] = 400
+    """For so long Kafka keeps what operators have ordered, when the topic of the audit is made."""
     http_allowed_hosts: str = ""
     """Names by which a worker is asked besides its own, separated by commas: `name` or `name:port`."""
     http_allowed_origins: str = ""

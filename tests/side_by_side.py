@@ -19,11 +19,11 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-WAITING = ("e2e", "browser", "growth", "autonomy", "chaos", "security", "foreign", "bench")
+WAITING = ("e2e", "browser", "growth", "autonomy", "chaos", "brokers", "security", "foreign", "bench")
 LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
 """The folders of `tests/` from the front to the back; another one is at the front."""
-WHOLE = "tests/chaos/"
-"""Its files share servers of their own, so one process runs them all."""
+WHOLE = "tests/chaos/", "tests/brokers/"
+"""The files of each share servers of their own, so one process runs them all."""
 
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 """That run tests now and share the machine."""
@@ -34,7 +34,8 @@ class FromBothEnds(LoadFileScheduling):
     """Gives the first process the next file of the line, and others its last one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return WHOLE if nodeid.startswith(WHOLE) else str(super()._split_scope(nodeid))
+        folder = next((folder for folder in WHOLE if nodeid.startswith(folder)), "")
+        return folder or str(super()._split_scope(nodeid))
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if node.gateway.id != "gw0":

@@ -6,6 +6,8 @@
 A sale waits after placing until its stock is reserved. A credit, which gives money back, reserves
 nothing and ships nothing: it is confirmed at once. Totals are positive for both; the kind says the sign.
 An order has at most `MAX_LINES` lines, equal ones merged, and `MAX_PIECES` pieces.
+
+Its user alone, or an operator, places and cancels it, as far as it is known who asks.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from decimal import Decimal
 from typing import ClassVar, Literal, assert_never
 
 from aggregates.decider import Decider, Rejected
+from aggregates.principal import Principal
 from aggregates.shop.values import MAX_TEXT, country, identity, price, quantity, text, time
 
 MAX_LINES = 5_000
@@ -284,4 +287,15 @@ def evolve(state: State, event: Event) -> State:
             assert_never(event)
 
 
-order = Decider("order", State(), decide, evolve)
+def may(principal: Principal | None, command: Command, state: State) -> bool:
+    """Whether it is for whoever is behind a command to send it. Who is not known may: Kafka lets him write, or nobody
+    need say who he is. What a process does for somebody who is not known was begun so."""
+    match command:
+        case PlaceOrder() | CancelOrder() if principal is not None and state.status != "new":
+            who = principal.origin
+            return who.is_process or who.name == state.user_id or "operator" in principal.roles
+        case _:
+            return True
+
+
+order = Decider("order", State(), decide, evolve, may=may)

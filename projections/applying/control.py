@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -68,10 +68,29 @@ class Secret(msgspec.Struct, frozen=True):
     secret: Annotated[str, msgspec.Meta(pattern="^(?:[0-9a-f]{2}){16,64}$")]
 
 
-Fact = Serving | Generation | Paused | Skipped | Dropped | Secret
+class Signing(msgspec.Struct, frozen=True):
+    """Of a key of the system, by its id: the key, in hex digits; empty when it is kept no longer."""
+
+    key: Annotated[str, msgspec.Meta(pattern="^(?:(?:[0-9a-f]{2}){16,64}|)$")]
+
+
+Fact = Serving | Generation | Paused | Skipped | Dropped | Secret | Signing
 KINDS: Mapping[str, type[Fact]] = {
-    kind.__name__.lower(): kind for kind in (Serving, Generation, Paused, Skipped, Dropped, Secret)
+    kind.__name__.lower(): kind for kind in (Serving, Generation, Paused, Skipped, Dropped, Secret, Signing)
 }
+
+
+class SystemKey(NamedTuple):
+    """A key of the system: when it was made, in seconds since 1970, and read, by the clock that is never set."""
+
+    id: str
+    secret: bytes
+    made: float
+    read: float
+
+    def __repr__(self) -> str:
+        return f"SystemKey({self.id!r})"
+
 
 _HOPS = "hops"
 RENEW_SECONDS = 3_600.0
@@ -82,7 +101,7 @@ _AT_ONCE = 1_000
 _PUBLISH_SECONDS = 10.0
 _SEEN_SECONDS = 5.0
 
-_OVER = (Paused(None), Dropped(False))
+_OVER = (Paused(None), Dropped(False), Signing(""))
 """Facts that say that another one is over: the same as none."""
 MOST_FACTS = 100_000
 
@@ -109,6 +128,7 @@ class Control:
         self._secrets: Sequence[bytes] = ()
         self._secret_read = 0.0
         self._secret_made = 0.0
+        self._keys: dict[str, SystemKey] = {}
         self._read_to = 0
         self._moved = asyncio.Condition()
         self._supervisor = supervisor or Supervisor()
@@ -121,6 +141,11 @@ class Control:
         is to sign with."""
         is_known = time.monotonic() - self._secret_read >= KNOWN_SECONDS
         return self._secrets if is_known else self._secrets[::-1]
+
+    @property
+    def system_keys(self) -> Sequence[SystemKey]:
+        """The keys of which those of the contexts are made, the newest last."""
+        return list(self._keys.values())
 
     # -- what is so --------------------------------------------------------------------------------------------
 
@@ -205,6 +230,14 @@ class Control:
         if time.time() - self._secret_made >= RENEW_SECONDS:
             await self._put(Secret(secrets.token_hex(32)), _HOPS)
 
+    async def add_key(self, id: str, key: bytes) -> int:
+        """From now on the system has this key. Raises `TimeoutError`."""
+        return await self._put(Signing(key.hex()), id)
+
+    async def end_key(self, id: str) -> int:
+        """It is kept no longer. Raises `TimeoutError`."""
+        return await self._put(Signing(""), id)
+
     async def _put(self, fact: Fact, *of: str) -> int:
         """On return it is on the topic, and this worker has read it. Raises `TimeoutError`; it may be there then."""
         record: ProducerRecord = "/".join([type(fact).__name__.lower(), *of]).encode(), msgspec.json.encode(fact), []
@@ -278,10 +311,11 @@ class Control:
         if kind is Skipped:
             of[1] = str(Position.parse(of[1]))
         projection = projection_name(of[0]) if kind in (Generation, Dropped) else of[0]
-        if self._of is not None and kind is not Secret and projection not in self._of:
+        if self._of is not None and kind not in (Secret, Signing) and projection not in self._of:
             return  # of other code: a worker that has it reads it when it starts
         if value is None or (fact := msgspec.json.decode(value, type=kind)) in _OVER:
             self._facts.pop((name, *of), None)
+            self._keys.pop(of[0] if kind is Signing else "", None)
             return
         if len(self._facts) >= MOST_FACTS and (name, *of) not in self._facts:
             raise ValueError(f"there are {MOST_FACTS} orders already")
@@ -290,4 +324,7 @@ class Control:
         if isinstance(fact, Secret):
             self._secrets = (bytes.fromhex(fact.secret), *self._secrets[:1])
             self._secret_read, self._secret_made = time.monotonic(), record.timestamp / 1_000
+        if isinstance(fact, Signing):
+            made, read = record.timestamp / 1_000, time.monotonic()
+            self._keys.setdefault(of[0], SystemKey(of[0], bytes.fromhex(fact.key), made, read))
         self._facts[name, *of] = fact

@@ -18,14 +18,14 @@ from projections.http.bodies import Post, read_bytes
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem
 from projections.views.history import as_json, state_at
-from streams.access.principal import Role
+from streams.access.principal import Principal, Role
 from streams.aggregate_type import AggregateType
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup, Verdict
 from streams.deciding.messages import JSON, Envelope, Error, Status
 from streams.journal.port import LAST_SEQUENCE, SliceHead
-from streams.runtime.access_guard import is_of_worker, may, may_command, note
+from streams.runtime.access_guard import is_of_worker, may, may_command, note, sender
 from streams.web.health import json_response
 from streams.web.operation import describe
 
@@ -103,7 +103,7 @@ def _add(side: ReadSide, reader: CommandReader, type: str) -> None:
         upto = LAST_SEQUENCE if asked.sequence is msgspec.UNSET else asked.sequence
         state, sequence = await state_at(context, side.journals[type], key, upto, request)
         aggregate = Aggregate(state, sequence)
-        verdict = decided(handler, aggregate, name, data, key)
+        verdict = decided(handler, aggregate, name, data, key, sender(side.app, type))
         return json_response(view, answer_of(context, verdict, name, sequence, state, aggregate.state))
 
 
@@ -137,13 +137,17 @@ def handler_of(context: AggregateType) -> CommandHandler:
     )
 
 
-def decided(handler: CommandHandler, aggregate: Aggregate, name: str, data: bytes, key: str) -> Verdict:
-    """The verdict on a command, in a group of its own that nobody commits. An accepted one changes the aggregate."""
+def decided(
+    handler: CommandHandler, aggregate: Aggregate, name: str, data: bytes, key: str, who: Principal | None = None
+) -> Verdict:
+    """The verdict on a command of somebody, in a group of its own that nobody commits. An accepted one changes the
+    aggregate."""
     now, type = datetime.now(UTC), handler.decider.type
     group = DecidedGroup(log="dry run", type=type, limits=handler.limits, nr=1, slices={0: SliceHead()}, time=now)
     envelope = Envelope(
         id="dry-run", type=name, aggregate_id=key, data=data, content_type=JSON, partition=0, offset=0, time=now
     )
+    envelope.principal = who
     return handler.decide(envelope, aggregate, group)
 
 

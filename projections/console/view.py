@@ -19,6 +19,9 @@ from projections.http.forwarding import HOP
 from projections.http.problems import NotNow
 from projections.routing.cutover import first_projection
 from streams.access.principal import Role
+from streams.kafka.topics import FOREVER, READ, Topic
+from streams.runtime.part import Part
+from streams.runtime.rights import Rights
 from streams.web.health import json_response
 from streams.web.operation import describe
 
@@ -31,10 +34,28 @@ class Contexts(msgspec.Struct, frozen=True):
     contexts: Sequence[Context]
 
 
+class Console(Part):
+    """What the console needs of the servers: to look at the groups of the write side, and to read dead letters."""
+
+    def __init__(self, side: ReadSide) -> None:
+        self._contexts = side.contexts.values()
+
+    @property
+    def rights(self) -> Rights:
+        return Rights(
+            others=tuple(
+                Topic(context.dead_letters_topic, context.settings.partitions, FOREVER, needs=(READ,))
+                for context in self._contexts
+            ),
+            watched=tuple(context.settings.namespace + context.name for context in self._contexts),
+        )
+
+
 def add_console(side: ReadSide, accepted: Accepted) -> None:
     """Serve the console: `/console`, and the routes that it needs besides those that everybody has. `accepted` are the
     commands that clients may send."""
     observer = Observer(side)
+    side.app.add(Console(side))
     add_page(side)
     add_rows(side)
     add_dry_run(side, accepted)

@@ -6,6 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
+from aggregates.decider import FORBIDDEN
 from projections.gateway.command_records import ID_USED_BEFORE, CommandAggregate, KnownCommand, SentCommand, is_reply_to
 from projections.gateway.command_request import CheckedCommand
 from projections.http.preconditions import UNEXPECTED_SEQUENCE
@@ -15,6 +16,8 @@ from streams.runtime.web_guard import problem_response
 from streams.web.health import json_response
 
 STATUS = {"accepted": 200, "rejected": 409, "failed": 422}
+REJECTED = {UNEXPECTED_SEQUENCE: 412, FORBIDDEN: 403}
+"""The status of rejections of the engine's own."""
 
 
 class CommandTarget(TypedDict):
@@ -80,8 +83,8 @@ def answer_of(view: Any, reply: Reply) -> Any:
     status = STATUS[reply.status]
     if reply.error is None:
         return json_response(view, reply, status)
-    if (reply.status, reply.error.type) == ("rejected", UNEXPECTED_SEQUENCE):
-        status = 412
+    if reply.status == "rejected":
+        status = REJECTED.get(reply.error.type, status)
     # `status` is the problem's own member: what became of the command is its `outcome`.
     members = {name: value for name, value in msgspec.to_builtins(reply).items() if name != "status"}
     return problem_response(status, reply.error.type, reply.error.message, outcome=reply.status, **members)

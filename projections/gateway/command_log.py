@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -79,6 +80,10 @@ class CommandLog:
 
     def _open(self, topic_id: str) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # What people have sent is nobody else's on this machine. SQLite gives its other files the mode of this one.
+        with contextlib.suppress(OSError):  # SQLite says what is wrong with it
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._path.chmod(0o600)
         self._db = sqlite3.connect(self._path, isolation_level=None)
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "cell_size_check=ON"):
             self._db.execute(f"PRAGMA {setting}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +21,7 @@ from projections.http.problems import BadRequest, HttpProblem
 from streams.deciding.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.journal.position import PATTERN
 from streams.kafka.client import partition_of
+from streams.principals.signature import Signed
 from streams.runtime.web_guard import is_json
 
 SOURCE = "/http"
@@ -56,15 +57,24 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CommandReader:
-    """Reads requests for the commands that are `accepted`, of `most` bytes with key and headers."""
+    """Reads requests for the commands that are `accepted`, of `most` bytes with key and headers. `sign` gives the
+    headers that say in whose name a command comes; it raises `HttpProblem`."""
 
-    def __init__(self, accepted: Accepted, most: int, reply_to: str, partitions: int) -> None:
+    def __init__(
+        self,
+        accepted: Accepted,
+        most: int,
+        reply_to: str,
+        partitions: int,
+        sign: Callable[[Signed], list[tuple[str, bytes]]] = lambda command: [],
+    ) -> None:
         self._forms: Mapping[str, Mapping[str, CommandData]] = {
             type: {name: CommandData(class_) for name, class_ in classes.items()} for type, classes in accepted.items()
         }
         self._most = most
         self._reply_to = reply_to
         self._partitions = partitions
+        self._sign = sign
 
     async def read(self, request: Any, type: str, id: str, room: RequestBytes) -> tuple[CheckedCommand, bytes]:
         """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `HttpProblem`."""
@@ -86,6 +96,7 @@ class CommandReader:
             expected_sequence=expected,
             reply_key=id if correlation_id else "",
         )
+        headers += self._sign(Signed(type, aggregate_id, id, name, data, JSON, expected))
         size = len(aggregate_id.encode()) + len(data) + sum(len(key) + len(text) for key, text in headers)
         if size > self._most:
             raise self._too_large()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,14 +21,23 @@ from streams.settings import Settings
 class Deliveries:
     """The commands that this worker is producing. They go on when their clients have left.
 
-    `note_topic` takes the notes; `pending` counts a command from its start until its reply.
+    `note_topic` takes the notes, with the headers that show whose they are; `pending` counts a command from its start
+    until its reply.
     """
 
-    def __init__(self, broker: KafkaClient, settings: Settings, note_topic: str, pending: PendingCommands) -> None:
+    def __init__(
+        self,
+        broker: KafkaClient,
+        settings: Settings,
+        note_topic: str,
+        pending: PendingCommands,
+        note_headers: Callable[[str, bytes], list[tuple[str, bytes]]] = lambda id, value: [],
+    ) -> None:
         self._broker = broker
         self._settings = settings
         self._note_topic = note_topic
         self._pending = pending
+        self._note_headers = note_headers
         self._tasks: set[asyncio.Task[SentCommand]] = set()
         self._under_way: Counter[str] = Counter()
         """How many requests with an id are being produced."""
@@ -72,7 +82,8 @@ class Deliveries:
         sent = msgspec.structs.replace(sent, place=KafkaPosition(topic, record.partition, record.offset))
         if command.id in self._pending:
             self._pending.add(sent, now_ms())
-        await self._produce(self._note_topic, command.id, encode_sent(sent), [])
+        note = encode_sent(sent)
+        await self._produce(self._note_topic, command.id, note, self._note_headers(command.id, note))
         return sent
 
     def _failed(self, id: str) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from projections.app import ReadSide
+from projections.app import RENEWAL_LOOK_SECONDS, ReadSide
 from projections.gateway.command_answers import answer_of, is_another, status_of, used_before
 from projections.gateway.command_data import Accepted
 from projections.gateway.command_log import CommandLog
@@ -45,6 +45,7 @@ from projections.gateway.command_request import (
 )
 from projections.gateway.command_routing import CommandRouter
 from projections.gateway.delivery import Deliveries, is_delivered
+from projections.gateway.key_authority import KeyAuthority
 from projections.gateway.openapi import takes_commands, tells_of_commands
 from projections.gateway.pending_commands import LOOK_SECONDS, LostReplies
 from projections.gateway.replies import GatewayReplies
@@ -55,7 +56,7 @@ from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
-from streams.concurrency.tasks import cancel
+from streams.concurrency.tasks import cancel, each_done
 from streams.deciding.messages import Reply
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
@@ -116,7 +117,10 @@ class Gateway(Part):
         self._side = side
         self._settings = settings
         self._topic = topics.gateway_replies_topic(settings.namespace)
-        self._reader = CommandReader(accepted, settings.command_bytes, self._topic, settings.partitions)
+        self._keys = KeyAuthority(side)
+        self._reader = CommandReader(
+            accepted, settings.command_bytes, self._topic, settings.partitions, self._keys.sign
+        )
         self._waiters = ReplyWaiters(settings.http_pending)
         self._replies = GatewayReplies(
             side.broker,
@@ -126,15 +130,16 @@ class Gateway(Part):
             clients=ClientFactory.of(settings),
             topic=self._topic,
             partitions=settings.partitions,
+            is_note=self._keys.is_note,
         )
         self._pending = self._replies.pending
         self._router = CommandRouter(side.doors, self._replies, settings.http_pending)
-        self._deliveries = Deliveries(side.broker, settings, self._topic, self._pending)
+        self._deliveries = Deliveries(side.broker, settings, self._topic, self._pending, self._keys.note_headers)
         self._room = BodyBytes(MOST_BYTES)
         self._requests = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._looking: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._is_open = False
 
     @property
@@ -144,6 +149,7 @@ class Gateway(Part):
         for type, commands in self.accepted.items():
             needs = topics.SENDS if commands else {}
             wanted += topics.type_topics(settings.namespace, type, settings.partitions, needs)
+        wanted += self._keys.topics
         return Rights(tuple(wanted))
 
     async def start(self) -> None:
@@ -155,9 +161,14 @@ class Gateway(Part):
                 "Kafka: making topics",
                 (KafkaError, TimeoutError),
             )
+        await until_it_answers(self._keys.start, "Kafka: handing out keys", (KafkaError, TimeoutError))
         with contextlib.suppress(sqlite3.Error):  # it is opened again to be read into
             await self._replies.open()
-        self._looking = self._side.app.supervisor.keep("commands without a reply", self._look)
+        supervisor = self._side.app.supervisor
+        self._tasks = [
+            supervisor.keep("commands without a reply", self._look),
+            supervisor.keep("renewing the keys that commands are signed with", self._renew_keys),
+        ]
         self._is_open = True
 
     async def assign(self, assignment: set[TP]) -> None:
@@ -171,13 +182,19 @@ class Gateway(Part):
             await asyncio.sleep(LOOK_SECONDS)
             await lost.look(now_ms() - int(1_000 * LOOK_SECONDS))
 
+    async def _renew_keys(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_LOOK_SECONDS)
+            with contextlib.suppress(NotNow, TimeoutError, KafkaError):  # it may be a day and some minutes old, too
+                if self._side.switching.leads:
+                    await self._keys.renew()
+
     async def stop(self) -> None:
         """Answer all requests that wait, and let Kafka have what it is about to take."""
         self._is_open = False
         self._router.end()
         await self._replies.assign((), ())
-        if self._looking is not None:
-            await cancel(self._looking)
+        await each_done(*map(cancel, self._tasks))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._idle.wait()

@@ -29,7 +29,7 @@ def takes_commands(type: str, commands: Mapping[str, type]) -> Callable[[V], V]:
         headers=("Idempotency-Key", "If-Match", "If-None-Match", "Prefer", "X-Correlation-ID"),
         others={202: pending},
         path={"id": f"The id of the {type}, in percent-encoded UTF-8"},
-        problems=(409, 412, 429, 503),
+        problems=(403, 409, 412, 429, 503),
         role=Role.COMMANDER,
         of=(type,),
     )

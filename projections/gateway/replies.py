@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -44,6 +45,8 @@ FETCH_WAIT_MS = 5_000
 """How long a broker keeps a request that finds nothing. All partitions are in it, so a record that comes ends it."""
 AT_ONCE = 500
 """Records that are written at once, while nothing else is done."""
+POSITIONS_SECONDS = 0.5
+"""Between two looks how far all partitions are read, whether something has come of them or not."""
 PAUSE = 1.0
 ERRORS = (KafkaError, TimeoutError)
 
@@ -51,7 +54,8 @@ ERRORS = (KafkaError, TimeoutError)
 class GatewayReplies:
     """Reads `topic`, which has `partitions`, into the file `commands`.
 
-    `pending` are the commands without a reply, `waiters` the requests that wait for one.
+    `pending` are the commands without a reply, `waiters` the requests that wait for one. `is_note` tells the notes of
+    workers of the read side from those of somebody else, who may write replies.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class GatewayReplies:
         clients: ClientFactory,
         topic: str,
         partitions: int,
+        is_note: Callable[[Any], bool] = lambda record: True,
     ) -> None:
         self.pending = PendingCommands()
         self.waiters = waiters
@@ -71,6 +76,7 @@ class GatewayReplies:
         self._clients = clients
         self._topic = topic
         self._partitions = partitions
+        self._is_note = is_note
         self._active: frozenset[int] = frozenset()
         """The partitions that this worker has."""
         self._standby: frozenset[int] = frozenset()
@@ -169,6 +175,7 @@ class GatewayReplies:
         """Read for ever, from where the file says. Raises `sqlite3.Error`."""
         await self.open()
         self._add_pending(self.commands.pending())
+        looked = 0.0
         async with self._consumer() as consumer:
             while True:
                 await yield_if_due()
@@ -177,8 +184,11 @@ class GatewayReplies:
                     f"Kafka: reading {self._topic}",
                     ERRORS,
                 )
-                # Where it reads on, also behind the mark of a transaction.
-                positions = {tp.partition: await consumer.position(tp) for tp in consumer.assignment()}
+                # Where it reads on; now and then of all partitions, also behind the mark of a transaction.
+                if is_due := time.monotonic() - looked > POSITIONS_SECONDS:
+                    looked = time.monotonic()
+                tps = consumer.assignment() if is_due else batches
+                positions = {tp.partition: await consumer.position(tp) for tp in tps}
                 self._keep(list(chain.from_iterable(batches.values())), positions)
                 async with self._moved:
                     self._moved.notify_all()
@@ -223,7 +233,7 @@ class GatewayReplies:
         Raises `sqlite3.Error`.
         """
         self.pending.remove_before(now_ms() - DAY)
-        read = [entry for record in records if (entry := read_record(record)) is not None]
+        read = [entry for record in records if (entry := read_record(record, self._is_note)) is not None]
         replies = [reply for _, reply in read if reply is not None]
         for reply in replies:  # also while the file cannot be written
             self.waiters.take(reply)
@@ -240,13 +250,18 @@ class GatewayReplies:
                 self.pending.add(*command)
 
 
-def read_record(record: Any) -> tuple[LogEntry, Reply | None] | None:
+def read_record(
+    record: Any, is_note: Callable[[Any], bool] = lambda record: True
+) -> tuple[LogEntry, Reply | None] | None:
     """A record of the topic, with the reply if it is one; None for one that is neither a note nor a reply."""
     if isinstance(record, UnreadableRecord):  # that was said
         return None
     try:
         # A time that is still to come would keep what stands behind it from ever being too old.
-        return read_entry(record.value or b"", min(record.timestamp, now_ms()))
+        read = read_entry(record.value or b"", min(record.timestamp, now_ms()))
+        if read[1] is None and not is_note(record):
+            raise ValueError("a note that no worker of the read side has written")
+        return read
     except Exception as error:  # whatever it is, the replies behind it are read
         log.warning(
             "%s-%d: offset %d is no reply, and is left out: %r", record.topic, record.partition, record.offset, error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from aiohttp import web
 from faust.web import View
 
 from projections.http.forwarding import DIGEST, HOP, digest_of
@@ -18,6 +19,9 @@ BODY_SECONDS = 10.0
 """The body of a request may take this long."""
 
 T = TypeVar("T")
+
+_IS_READ = web.RequestKey("is_read", bool)
+"""The body was read before, and is with the request."""
 
 Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=1_000)]
 """Why a person gives an order, for others to read."""
@@ -83,24 +87,48 @@ async def read_bytes(request: Any, most: int, room: RequestBytes | None = None) 
 
     Raises `HttpProblem`.
     """
+    too_large = HttpProblem(413, "Too large", f"the body has more than {most} bytes")
     if (request.content_length or 0) > most:
-        raise HttpProblem(413, "Too large", f"the body has more than {most} bytes")
+        raise too_large
+    if _IS_READ in request:
+        there: bytes = await request.read()
+        if len(there) > most:
+            raise too_large
+        return there
     body = bytearray()
+    async with _coming():
+        while part := await request.content.read(most + 1):
+            if len(body) + len(part) > most:
+                raise too_large
+            if room is not None:
+                room.take(len(part))
+            body += part
+    if HOP in request.headers and request.headers.get(DIGEST) != digest_of(body):
+        raise HttpProblem(403, "Forbidden", "the body is not the one that a worker has signed")
+    return bytes(body)
+
+
+@asynccontextmanager
+async def _coming() -> AsyncIterator[None]:
+    """Raises `HttpProblem` for a body that does not come, or comes broken."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while part := await request.content.read(most + 1):
-                if len(body) + len(part) > most:
-                    raise HttpProblem(413, "Too large", f"the body has more than {most} bytes")
-                if room is not None:
-                    room.take(len(part))
-                body += part
+            yield
     except TimeoutError:
         raise HttpProblem(408, "Too slow", f"the body did not come within {BODY_SECONDS:g} s") from None
     except BROKEN as error:
         raise BadRequest(f"the body is not what its headers say: {type(error).__name__}") from None
-    if HOP in request.headers and request.headers.get(DIGEST) != digest_of(body):
-        raise HttpProblem(403, "Forbidden", "the body is not the one that a worker has signed")
-    return bytes(body)
+
+
+async def read_ahead(request: web.Request) -> bytes:
+    """The body, at most the megabyte that aiohttp takes. A view reads it again in any way but by `request.content`.
+
+    Raises `HttpProblem`.
+    """
+    async with _coming():
+        body = await request.read()
+    request[_IS_READ] = True
+    return body
 
 
 async def read_body(request: Any, type: type[T]) -> T:

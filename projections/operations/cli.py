@@ -22,6 +22,7 @@ from projections.operations.cli_status import (
 from projections.operations.orders import DropAnswer, PauseAnswer, RebuildAnswer, RowRebuilt, SkipAnswer
 from projections.operations.status import ProjectionStatus
 from projections.stores.declaration import projection_name
+from streams.cli.audit.orders import REASON
 from streams.cli.dead_letters import DeadLetterTopic, text
 from streams.cli.http import PROJECTIONS, SECONDS, Door
 from streams.cli.run import DONE, ERROR, USAGE, CliCommand, CliError, compact, print_rows, print_table
@@ -34,7 +35,6 @@ OPTION_OF: Mapping[str, Sequence[str]] = {
     "wait": ["rebuild"],
     "key": ["rebuild"],
     "again": ["rebuild"],
-    "reason": ["pause", "skip"],
 }
 FOLD_SECONDS = 600.0
 LETTERS = ("time", "position", "table", "key", "event", "reason")
@@ -42,10 +42,13 @@ LETTER_HEADERS = ("ce_time", "ce_position", "dl_table", "dl_key", "ce_type", "dl
 WAITING = ("key", "table", "position", "events", "error")
 
 
-async def _rebuild(door: Door, name: str, *, key: str | None, again: bool, wait: bool, **unused: Any) -> None:
+async def _rebuild(
+    door: Door, name: str, *, key: str | None, again: bool, wait: bool, reason: str, **unused: Any
+) -> None:
     if key is not None:
-        return await _rebuild_row(door, name, key)
-    building, _ = await order(door, path_of(name, "rebuild"), {"again": again}, SECONDS, RebuildAnswer)
+        return await _rebuild_row(door, name, key, reason)
+    body = {"again": again, **_said(reason)}
+    building, _ = await order(door, path_of(name, "rebuild"), body, SECONDS, RebuildAnswer)
     _say(f"{building.table} is being built; {building.serving or 'nothing'} answers meanwhile")
     if wait:
         await until_table_answers(door, name, building.table)
@@ -53,8 +56,8 @@ async def _rebuild(door: Door, name: str, *, key: str | None, again: bool, wait:
     return None
 
 
-async def _rebuild_row(door: Door, name: str, key: str) -> None:
-    rebuilt, _ = await order(door, path_of(name, "rows", key, "rebuild"), {}, FOLD_SECONDS, RowRebuilt)
+async def _rebuild_row(door: Door, name: str, key: str, reason: str) -> None:
+    rebuilt, _ = await order(door, path_of(name, "rows", key, "rebuild"), _said(reason), FOLD_SECONDS, RowRebuilt)
     for row in rebuilt.rows:
         _say(f"{row.table}: {key} is folded anew, up to {row.position}")
 
@@ -64,8 +67,8 @@ async def _pause(door: Door, name: str, *, reason: str, **unused: Any) -> None:
     _say(f"{name} stands still{later}")
 
 
-async def _resume(door: Door, name: str, **unused: Any) -> None:
-    _, later = await order(door, path_of(name, "resume"), {}, SECONDS, PauseAnswer)
+async def _resume(door: Door, name: str, *, reason: str, **unused: Any) -> None:
+    _, later = await order(door, path_of(name, "resume"), _said(reason), SECONDS, PauseAnswer)
     _say(f"{name} goes on{later}")
 
 
@@ -78,9 +81,15 @@ async def _skip(door: Door, name: str, *, position: str, reason: str, **unused: 
         _say(f"{row.table}: {row.key} {still}")
 
 
-async def _drop(door: Door, name: str, **unused: Any) -> None:
-    await order(door, path_of(projection_name(name), "drop"), {"table": name}, SECONDS, DropAnswer)
+async def _drop(door: Door, name: str, *, reason: str, **unused: Any) -> None:
+    body = {"table": name, **_said(reason)}
+    await order(door, path_of(projection_name(name), "drop"), body, SECONDS, DropAnswer)
     _say(f"{name} is being removed")
+
+
+def _said(reason: str) -> dict[str, str]:
+    """The reason as a body has it: one that is not given is left out."""
+    return {"reason": reason} if reason.strip() else {}
 
 
 ORDERS: Mapping[str, Callable[..., Awaitable[None]]] = {
@@ -107,7 +116,7 @@ OPTIONS = (
     option("--wait", is_flag=True, help="rebuild: a bar, until the new table answers."),
     option("--key", metavar="KEY", help="rebuild: this row alone.", show_default=False),
     option("--again", is_flag=True, help="rebuild: begin anew, also when a table is being built already."),
-    option("--reason", metavar="TEXT", help="pause and skip: why, for the next one to read.", show_default=False),
+    REASON,
     option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="dead-letters: the newest N."),
 )
 
@@ -170,6 +179,8 @@ def _check_use(action: str, name: str | None, *, position: str | None, **given: 
             ) from None
     elif position is not None:
         raise CliError(USAGE, f"{action} takes no position")
+    if given["reason"] and action not in ORDERS:
+        raise CliError(USAGE, f"--reason is of {', '.join(ORDERS)}")
     if action in ("pause", "skip") and not (given["reason"] or "").strip():
         raise CliError(USAGE, f"{action} takes --reason: the next one to look at it wants to know why")
     for name_, actions in OPTION_OF.items():

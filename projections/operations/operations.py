@@ -26,9 +26,9 @@ from projections.operations import status
 from projections.operations.orders import (
     DropAnswer,
     DropOrder,
-    NoParameters,
     PauseAnswer,
     PauseOrder,
+    PlainOrder,
     RebuildAnswer,
     RebuildOrder,
     RowOfTable,
@@ -95,7 +95,7 @@ def add_operations(side: ReadSide) -> None:
 
     takes("rebuild", operations.rebuild, "Build its table anew", RebuildOrder, RebuildAnswer, done=False)
     takes("pause", operations.pause, "Let it stand still", PauseOrder, PauseAnswer)
-    takes("resume", operations.resume, "Let it go on", NoParameters, PauseAnswer)
+    takes("resume", operations.resume, "Let it go on", PlainOrder, PauseAnswer)
     takes("skip", operations.skip, "Leave out an event that cannot be applied", SkipOrder, SkipAnswer)
     takes("drop", operations.drop, "Remove a table that nobody needs", DropOrder, DropAnswer, done=False)
 
@@ -104,7 +104,7 @@ def add_operations(side: ReadSide) -> None:
         "projections",
         "Fold one row anew",
         RowRebuilt,
-        body=NoParameters,
+        body=PlainOrder,
         problems=(404, 409, 503),
         role=Role.OPERATOR,
     )
@@ -153,7 +153,7 @@ class Operations:
             await control.build_again(name, version)
             if former != serving:  # it would never be complete, and nobody would name it
                 await control.drop(former)
-            _say(request, "rebuild", name, again=body.again)
+            _say(request, "rebuild", name, again=body.again, reason=body.reason)
         rebuilt = RebuildAnswer(name, control.wanted(name, version), serving)
         return json_response(view, rebuilt, 202, {"Location": f"/projections/{name}"})
 
@@ -168,7 +168,7 @@ class Operations:
 
     async def resume(self, view: Any, request: Any, name: str) -> Any:
         async def take() -> tuple[int, PauseAnswer]:
-            await read_body(request, NoParameters)
+            await read_body(request, PlainOrder)
             offset = await self._side.control.resume(name)
             _say(request, "resume", name)
             return offset, PauseAnswer(name, None)
@@ -187,7 +187,8 @@ class Operations:
 
     async def drop(self, view: Any, request: Any, name: str) -> Any:
         projection = await self._status(name)
-        table = (await read_body(request, DropOrder)).table
+        body = await read_body(request, DropOrder)
+        table = body.table
         if projection_name(table) != name:
             raise HttpProblem(422, "Not valid", f"{table!r} is no table of {name} - at `$.table`")
         state = next((status.state for status in projection.tables if status.table == table), None)
@@ -196,7 +197,7 @@ class Operations:
         if state not in (None, "to drop"):
             raise HttpProblem(409, "Still needed", f"{table} is {state}: only what nobody needs any more is removed")
         await self._side.control.drop(table)
-        _say(request, "drop", name, table=table)
+        _say(request, "drop", name, table=table, reason=body.reason)
         return json_response(view, DropAnswer(name, table), 202, {"Location": f"/projections/{name}"})
 
     async def rebuild_row(self, view: Any, request: Any, name: str, key: str) -> Any:
@@ -212,7 +213,7 @@ class Operations:
 
         if HOP in request.headers:
             return doors.part(view, name, await here())
-        await read_body(request, NoParameters)
+        await read_body(request, PlainOrder)
         answers = await doors.each(name, request.rel_url.raw_path, {}, here, "POST", FOLD_SECONDS)
         rows = [msgspec.convert(row, RefoldedRow) for answer in answers for row in answer]
         if not rows:
@@ -313,4 +314,5 @@ class Operations:
 def _say(request: Any, order: str, name: str, **of: object) -> None:
     """Who has changed what."""
     who = current_principal() or request.remote
-    log.warning("%s of %s, ordered by %r: %s", order, name, str(who), of or "")
+    said = {key: value for key, value in of.items() if value is not None}
+    log.warning("%s of %s, ordered by %r: %s", order, name, str(who), said or "")

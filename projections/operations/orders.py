@@ -13,7 +13,13 @@ from streams.journal.position import PATTERN
 PositionText = Annotated[str, msgspec.Meta(pattern=f"^{PATTERN}$", max_length=300)]
 
 
-class RebuildOrder(msgspec.Struct, forbid_unknown_fields=True):
+class PlainOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`reason`: why, for the audit."""
+
+    reason: Reason | None = None
+
+
+class RebuildOrder(PlainOrder, forbid_unknown_fields=True, kw_only=True):
     """`again`: also when a new table is being built already."""
 
     again: bool = False
@@ -28,12 +34,8 @@ class SkipOrder(msgspec.Struct, forbid_unknown_fields=True):
     reason: Reason
 
 
-class DropOrder(msgspec.Struct, forbid_unknown_fields=True):
+class DropOrder(PlainOrder, forbid_unknown_fields=True, kw_only=True):
     table: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-
-
-class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
-    pass
 
 
 class RebuildAnswer(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from streams.journal.port import Journal
 from streams.journal.slice_log import LayoutReader
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_watch import watch_topics
+from streams.kafka.topic_watch import watches
 from streams.kafka.topics import PUBLISHES, READS, Needs, Topic, ensure_topics, type_topics
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -73,8 +73,7 @@ class Connections(Part):
             await until_it_answers(self.broker.start, "Kafka", KafkaError)
             claim_folder(self._app.conf.datadir, self._app.conf.id, settings.partitions, cluster)
         supervisor, rights = self._app.supervisor, self._app.rights
-        watched = [*rights.topics, *rights.others]
-        self._tasks.append(supervisor.keep("topics", lambda: watch_topics(self.broker.look, watched, supervisor)))
+        self._tasks += watches(self.broker, [*rights.topics, *rights.others], rights.groups, supervisor)
         for type_, layout in self.layouts.items():  # now and then: who reads a log to its seal looks at once
             self._tasks.append(supervisor.keep(f"the layout of {type_}", LayoutFollower(layout).follow))
 

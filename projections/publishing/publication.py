@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from aggregates.principal import parts_of
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, RecordedEvent
@@ -109,12 +110,20 @@ def event_headers(
             headers.append((PREVIOUS, previous))
         if event.traceparent:
             headers.append(("ce_traceparent", event.traceparent.encode()))
+        if event.principal:
+            headers += principal_headers(event.principal)
         found.append((index, headers, event))
         previous = position
     if found:
         # Who waits for a commit wants all of it, and one commit may come in several batches.
         found[-1][1].append(COMMIT_END)
     return found
+
+
+def principal_headers(text: str) -> list[tuple[str, bytes]]:
+    """The headers of an event that say who has sent the command, of a `Principal.text`."""
+    who, origin = parts_of(text)
+    return [("ce_principal", who.encode()), *([("ce_onbehalfof", origin.encode())] if origin else [])]
 
 
 def _dataschema(codec: Codec, data: bytes) -> bytes:

@@ -77,8 +77,7 @@ async def find_resume_point(
     journal, log = publication.journal, log_name(publication.type, span.number)
     copy = await journal.published(log)  # first, so that nobody looks at topics while the journal is down
     looked_at = await with_leader(publication, span.slices if slices is None else slices)
-    looks = await all_of(_last_record(publication, slice) for slice in looked_at)
-    last = dict(zip(looked_at, looks, strict=True))
+    last = await _last_records(publication, looked_at)
     said = nr = span.begins_after if copy is None else max(copy.nr, span.begins_after)
     head = await journal.head(log, span.begins_after)
     ends_at = span.begins_after if head is None else head.nr
@@ -136,13 +135,15 @@ async def _last_event(publication: Publication, slice: int, nr: int) -> Position
     return None
 
 
-async def _last_record(publication: Publication, slice: int) -> _Last | None:
-    stream = stream_name(publication.type, slice)
+async def _last_records(publication: Publication, slices: Sequence[int]) -> Mapping[int, _Last | None]:
+    def is_published(slice: int, record: Any) -> bool:  # others may write to the topic too
+        return published_place(record.headers, stream_name(publication.type, slice)) is not None
 
-    def is_published(record: Any) -> bool:  # others may write to the topic too
-        return published_place(record.headers, stream) is not None
+    records = await publication.broker.last_records(publication.topic, slices, is_published)
+    return {slice: _last(stream_name(publication.type, slice), records.get(slice)) for slice in slices}
 
-    record = await publication.broker.last_record(publication.topic, slice, is_published)
+
+def _last(stream: str, record: Any) -> _Last | None:
     if record is None:
         return None
     place = published_place(record.headers, stream)

@@ -34,6 +34,10 @@ from streams.journal.port import Commit, Published, Unavailable, log_name
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+"""Between two looks at the journal while commits come, or one is said to have come."""
+CALM_POLL_SECONDS = 10.0
+"""Between two looks when none has come for so long. Owners send a hint until Kafka has one, and so does whoever takes
+over from an owner, so this is for hints that Kafka has lost."""
 REMEMBER_SECONDS = 5.0
 LOOK_AT_TOPIC_SECONDS = 30.0
 """Between two looks whether the topic still has what was published to it, while there is nothing to do."""
@@ -124,8 +128,15 @@ class Tail:
                 await self._look_at_topic()
                 await self._remember()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_until_next_look()):  # `wait_for` may lose a cancellation to a hint
+                async with asyncio.timeout(self._until_next_look()):  # `wait_for` may lose a cancellation to a hint
                     await self._wake.wait()
+
+    def _until_next_look(self) -> float:
+        """Seconds until the journal is looked at, woken or not: all tails of a worker do so in the same moment, for it
+        is the waking up that costs, here and there."""
+        is_calm = self._hinted <= self._tails.read and time.monotonic() - self._moved > CALM_POLL_SECONDS
+        step = CALM_POLL_SECONDS if is_calm and self._publication.hints else POLL_SECONDS
+        return step - asyncio.get_running_loop().time() % step
 
     async def _parents_are_out(self) -> None:
         """Wait until the logs that this one goes on from are published: their events come first."""
@@ -274,9 +285,3 @@ class Tail:
         self._remembered = time.monotonic()
         await self._publication.journal.save_published(self.log, Published(self.published, -1))
         self._kept = self.published
-
-
-def _until_next_look() -> float:
-    """Seconds until a tail looks at the journal whether it was woken or not: all tails of a worker in the same moment,
-    for it is the waking up that costs, here and there."""
-    return POLL_SECONDS - asyncio.get_running_loop().time() % POLL_SECONDS

@@ -5,6 +5,7 @@ from projections.console.view import add_console
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
 from projections.operations import cli
+from projections.operations.audit import add_audit
 from projections.operations.figures import add_figures
 from projections.operations.lag import add_lag
 from projections.operations.metrics import add_metrics
@@ -40,6 +41,7 @@ with stop_on_user_error():
     add_metrics(side)
     add_figures(side)
     add_operations(side)
+    add_audit(side)
     add_views(side)
     add_analytics(side)
     add_archive(side, side.read_model)

@@ -16,6 +16,7 @@ from projections.operations.cli_status import HELP
 from projections.timers.projection import timers
 from projections.timers.view import TimerRow, Timers
 from streams.cli import kafka
+from streams.cli.audit.orders import REASON, ordered
 from streams.cli.http import PROJECTIONS, Door, ask, read
 from streams.cli.run import DONE, ERROR, SECONDS, USAGE, CliCommand, CliError, compact, print_rows
 from streams.moments import in_utc
@@ -43,9 +44,10 @@ def register(app: Any, settings: Settings) -> None:
         option("--limit", type=click.IntRange(1, MOST_ROWS), default=DEFAULT_LIMIT, metavar="N", help="list: so many."),
         option("--url", default=PROJECTIONS, metavar="URL", help="list: a projections worker."),
         option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="How long to wait for the reply."),
+        REASON,
     )
     async def timers(
-        self: CliCommand, action: str, arguments: tuple[str, ...], limit: int, url: str, wait: float
+        self: CliCommand, action: str, arguments: tuple[str, ...], limit: int, url: str, wait: float, reason: str
     ) -> int:
         """See the timers that are pending, schedule one, cancel one.
 
@@ -72,7 +74,12 @@ def register(app: Any, settings: Settings) -> None:
         id, *rest = arguments
         kafka.check_id("id of the timer", id)
         name, fields = ("CancelTimer", b"{}") if action == "cancel" else ("ScheduleTimer", schedule(rest))
-        return kafka.print_reply(*await kafka.send(settings, "timer", id, name, fields, wait=wait, known=["timer"]))
+        named = {"type": "timer", "id": id, **({"command": " ".join(rest[:4])} if rest else {})}
+        async with ordered(self, f"timers {action}", reason, named) as order:
+            order.code, order.effect = kafka.outcome(
+                *await kafka.send(settings, "timer", id, name, fields, wait=wait, known=["timer"])
+            )
+        return order.code
 
 
 def schedule(arguments: Sequence[str]) -> bytes:

@@ -184,6 +184,12 @@ def history_type(context: AggregateType) -> type:
                 Annotated[Any, msgspec.Meta(description="What it is read as today, when that is not what was written")],
                 msgspec.UNSET,
             ),
+            (
+                "principal",
+                Annotated[str, msgspec.Meta(description="Who has sent the command, if known")],
+                msgspec.UNSET,
+            ),
+            ("on_behalf_of", Annotated[str, msgspec.Meta(description="Of a process: for whom")], msgspec.UNSET),
         ],
         namespace={"__doc__": f"An event of one {name}, as it was written."},
     )

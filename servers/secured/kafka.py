@@ -25,9 +25,11 @@ that. The ports of each further broker are as far on as those of brokers in the 
 ADMIN = "admin"
 USERS = (ADMIN, "orders", "products", "users", "checkout", "projections", "nobody")
 """Who has a login. All but the administrator have no right that was not granted."""
-SERVER = "broker"
+SERVER, WEB = "broker", "web"
+"""Whose certificates are for this machine: the brokers', and one for web ports of workers."""
 START_SECONDS = 120.0
 
+PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required {};"
 PROPERTIES = """\
 # Written by `python -m servers.secured up`; edits are lost at the next start.
 process.roles=broker,controller
@@ -52,7 +54,7 @@ ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
 listener.name.login.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER
 listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.login.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {plain};
+listener.name.login.plain.sasl.jaas.config={plain}
 listener.name.login.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule \
 required;
 listener.name.login.oauthbearer.sasl.server.callback.handler.class=\
@@ -117,6 +119,8 @@ class SecuredKafka:
     jars: Path = Path(".servers/kafka")
     heap: str = "320m"
     count: int = 1
+    more: str = ""
+    """Lines of `server.properties` that count before those of the same name."""
 
     @classmethod
     def from_environment(cls, count: int | None = None) -> SecuredKafka:
@@ -163,20 +167,25 @@ class SecuredKafka:
     def administrator(self) -> ClientFactory:
         """Who may do all."""
         access = {"kafka_user": ADMIN, "kafka_password": Secret(self.password(ADMIN)), "kafka_ca_file": str(self.ca)}
-        how = {"kafka_security": "sasl_ssl", "kafka_sasl_mechanism": "SCRAM-SHA-512"}
+        how = {"kafka_security": "sasl_ssl", "kafka_sasl_mechanism": "PLAIN"}  # which a container offers, too
         urls = ";".join(f"kafka://{server}" for server in self.servers)
         return ClientFactory.of(Settings(kafka_brokers=urls, **access, **how))  # type: ignore[arg-type]
 
     def prepare(self) -> tuple[Authority, Issuer]:
-        """Make authority, certificates, passwords and the key of tokens, anew."""
+        """Make authority, certificates, passwords and the key of tokens, anew; and for compose.secured.yaml the setting
+        that has the passwords."""
         shutil.rmtree(self.folder, ignore_errors=True)
         authority = Authority(self.folder)
         authority.issue_here(SERVER)
+        authority.issue_here(WEB)
         for user in USERS:
             authority.issue(user)
             file = self.password_file(user)
             file.touch(mode=0o600)
             file.write_text(os.urandom(12).hex())
+        container = self.folder / "compose.env"
+        container.touch(mode=0o600)
+        container.write_text(f"KAFKA_LISTENER_NAME_LOGIN_PLAIN_SASL_JAAS_CONFIG='{PLAIN.format(self._users())}'\n")
         return authority, Issuer(self.folder / "jwks.json")
 
     def start(self, say: Callable[[str], None] = print, *numbers: int) -> None:
@@ -215,19 +224,27 @@ class SecuredKafka:
         allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{self.folder}/jwks.json"
         return [java, *kafka.memory(self.heap), allowed, "-cp", f"{libs}/*", "kafka.Kafka", properties]
 
+    def _users(self) -> str:
+        """Who may log in by PLAIN."""
+        return " ".join(f'user_{user}="{self.password(user)}"' for user in USERS)
+
     def _properties(self, broker: Broker) -> str:
-        return PROPERTIES.format(
-            number=broker.number,
-            voters=kafka.voters(HOST, [each.port for each in self.brokers]),
-            host=HOST,
-            port=broker.port,
-            controller=broker.port + 1,
-            mutual=broker.port + 2,
-            folder=self.folder,
-            data=broker.data,
-            server=SERVER,
-            admin=ADMIN,
-            plain=" ".join(f'user_{user}="{self.password(user)}"' for user in USERS),
-            audience=AUDIENCE,
-            issuer=ISSUER,
-        ) + kafka.replicated(self.count)
+        return (
+            PROPERTIES.format(
+                number=broker.number,
+                voters=kafka.voters(HOST, [each.port for each in self.brokers]),
+                host=HOST,
+                port=broker.port,
+                controller=broker.port + 1,
+                mutual=broker.port + 2,
+                folder=self.folder,
+                data=broker.data,
+                server=SERVER,
+                admin=ADMIN,
+                plain=PLAIN.format(self._users()),
+                audience=AUDIENCE,
+                issuer=ISSUER,
+            )
+            + kafka.replicated(self.count)
+            + self.more
+        )

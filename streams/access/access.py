@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import hdrs
@@ -12,17 +13,16 @@ from streams.access.oidc import Oidc
 from streams.access.principal import Identified, NotKnown, Principal
 from streams.access.tls import client_context, end_of_certificate, name_of_certificate
 from streams.access.tokens import PREFIX, Tokens
-from streams.access.watched_file import WatchedFile
+from streams.security.renewed import Renewed
 from streams.settings import Settings, SettingsError
 
 _WAYS = ("http_tokens_file", "http_oidc_issuer", "http_client_ca_file")
-LOOPBACK = ("localhost", "::1", "[::1]")
 
 
 class Access:
     """Knows who asks, by a bearer token or by the certificate that the client has shown."""
 
-    def __init__(self, grants: WatchedFile[Grants], tokens: WatchedFile[Tokens] | None, oidc: Oidc | None) -> None:
+    def __init__(self, grants: Renewed[Grants], tokens: Renewed[Tokens] | None, oidc: Oidc | None) -> None:
         self._grants = grants
         self._tokens = tokens
         self._oidc = oidc
@@ -39,10 +39,10 @@ class Access:
             return None
         if not settings.http_grants_file:
             raise SettingsError("HTTP_GRANTS_FILE is not set: without grants, nobody may do anything")
-        grants = WatchedFile("HTTP_GRANTS_FILE", settings.http_grants_file, Grants.read)
+        grants = Renewed.of_text("HTTP_GRANTS_FILE", settings.http_grants_file, Grants.read)
         tokens = oidc = None
         if settings.http_tokens_file:
-            tokens = WatchedFile("HTTP_TOKENS_FILE", settings.http_tokens_file, Tokens.read)
+            tokens = Renewed.of_text("HTTP_TOKENS_FILE", settings.http_tokens_file, Tokens.read)
         if settings.http_oidc_issuer:
             oidc = Oidc(settings.http_oidc_issuer, settings.http_oidc_audience, client_context(settings))
         return cls(grants, tokens, oidc)
@@ -84,7 +84,10 @@ def check_reach(settings: Settings, bind: str, access: Access | None) -> None:
 
 def is_loopback(bind: str) -> bool:
     """Whether it is an address at which only this machine is reached."""
-    return bind.lower() in LOOPBACK or bind.startswith("127.")
+    try:
+        return ip_address(bind.strip("[]")).is_loopback
+    except ValueError:
+        return bind.lower() == "localhost"
 
 
 def _bearer(headers: Any) -> str:

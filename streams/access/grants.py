@@ -45,7 +45,8 @@ class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def is_to(self, principal: Principal) -> bool:
         """Whether somebody has it."""
-        return any(subject in self.to for subject in principal.subjects)
+        subjects = str(principal), *(f"group:{group}" for group in principal.groups), EVERYONE
+        return any(subject in self.to for subject in subjects)
 
     def gives(self, role: Role, context: str) -> bool:
         """Whether it is this role in this context. An operator may see what an auditor sees."""

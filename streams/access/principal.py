@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import Literal
 
 import msgspec
+
+from aggregates.principal import Principal as Principal
 
 
 class Role(StrEnum):
@@ -34,22 +35,6 @@ class Need(msgspec.Struct, frozen=True):
     def names(self) -> list[str]:
         """Each way to have it, as `reader@orders`."""
         return [] if self.role is None else [f"{self.role}@{context}" for context in self.contexts]
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Somebody who has proved who he is. `name` is unique within its kind alone."""
-
-    kind: Literal["token", "oidc", "cert"]
-    name: str
-    groups: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}"
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """All that a grant may call him by."""
-        return (str(self), *(f"group:{group}" for group in self.groups), "*")
 
 
 class Identified(msgspec.Struct, frozen=True):

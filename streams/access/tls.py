@@ -1,18 +1,12 @@
-"""TLS of a worker's port, and of whoever asks one. Certificates that are renewed are taken without a restart."""
+"""TLS of a worker's port, and of whoever asks one. Files that are renewed are taken without a restart."""
 
 from __future__ import annotations
 
-import logging
 import ssl
-import time
-from pathlib import Path
 from typing import Any
 
+from streams.security.tls import RenewedContext, TlsFiles
 from streams.settings import Settings, SettingsError
-
-log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 1.0
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
@@ -25,12 +19,7 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     if not key:
         raise SettingsError("HTTP_TLS_CERT_FILE is set, and HTTP_TLS_KEY_FILE is not: say both, or neither")
-    renewed = _Renewed(Path(cert), Path(key))
-    context = renewed.context
-    if authority:
-        _trust(context, "HTTP_CLIENT_CA_FILE", authority)
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return context
+    return RenewedContext(_OfPort("HTTP_TLS", authority, cert, key))
 
 
 def client_context(settings: Settings) -> ssl.SSLContext | None:
@@ -38,11 +27,33 @@ def client_context(settings: Settings) -> ssl.SSLContext | None:
 
     Raises `SettingsError`.
     """
-    if not settings.http_ca_file:
-        return None
-    context = ssl.create_default_context()
-    _trust(context, "HTTP_CA_FILE", settings.http_ca_file)
-    return context
+    return RenewedContext(_OfAsker("HTTP", settings.http_ca_file)) if settings.http_ca_file else None
+
+
+class _OfPort(TlsFiles):
+    """The files of a port: its certificate, and the authorities of clients, who need not show one."""
+
+    wanted_password = ": store it without a password"
+
+    def named(self, kind: str) -> str:
+        return "HTTP_CLIENT_CA_FILE" if kind == "CA" else super().named(kind)
+
+    def trusting(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.ca:
+            context.load_verify_locations(cafile=self.ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+
+class _OfAsker(TlsFiles):
+    """Authorities besides those of the system."""
+
+    def trusting(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.load_verify_locations(cafile=self.ca)
+        return context
 
 
 def name_of_certificate(request: Any) -> str | None:
@@ -59,60 +70,3 @@ def end_of_certificate(request: Any) -> float | None:
 
 def _shown(request: Any) -> Any:
     return {} if request.transport is None else request.transport.get_extra_info("peercert") or {}
-
-
-def _trust(context: ssl.SSLContext, setting: str, path: str) -> None:
-    try:
-        context.load_verify_locations(cafile=path)
-    except (OSError, ValueError) as error:  # `SSLError` is an `OSError`
-        raise SettingsError(f"{setting}={path}: {_reason(error)}: it is to have certificates in PEM") from None
-
-
-class _Renewed:
-    """A certificate and its key, loaded anew at a handshake when their files have changed."""
-
-    def __init__(self, cert: Path, key: Path) -> None:
-        self._files = cert, key
-        self._looked = time.monotonic()
-        self._state = self._stat()
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._load(self.context)
-        self.context.sni_callback = self._shake_hands
-
-    def _stat(self) -> tuple[int, ...]:
-        try:
-            return tuple(path.stat().st_mtime_ns for path in self._files)
-        except OSError as error:
-            raise SettingsError(f"HTTP_TLS_CERT_FILE, HTTP_TLS_KEY_FILE: {error.filename}: {error.strerror}") from None
-
-    def _load(self, context: ssl.SSLContext) -> None:
-        cert, key = self._files
-        try:
-            context.load_cert_chain(cert, key, password=lambda: "")  # else it would ask the terminal
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"HTTP_TLS_CERT_FILE={cert}, HTTP_TLS_KEY_FILE={key}: {_reason(error)}: they are to be a certificate"
-                " and its key in PEM, without a password"
-            ) from None
-
-    def _shake_hands(self, connection: Any, name: str | None, context: ssl.SSLContext) -> None:
-        if time.monotonic() - self._looked < LOOK_SECONDS:
-            return
-        self._looked = time.monotonic()
-        try:
-            state = self._stat()
-            if state == self._state:
-                return
-            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # halves of two pairs must not go into the good one
-            self._load(context)
-        except SettingsError as error:
-            log.error("%s: the certificate before goes on to be shown", error)
-            return
-        self._state = state
-        connection.context = context
-        log.warning("%s has changed, and is shown from now on", self._files[0])
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -6,15 +6,18 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
 import msgspec
-from aiohttp import hdrs
 from faust.cli import argument, option
 
+from streams.access.access import is_loopback
 from streams.access.tls import client_context
 from streams.access.tokens import NAME, Tokens, new_token
+from streams.audit.records import in_short
+from streams.cli.audit.orders import REASON, ordered, user
 from streams.cli.run import ERROR, USAGE, CliError, TypesCommand, command
 from streams.settings import Settings, SettingsError, without_login
 from streams.text import one_line
@@ -34,12 +37,20 @@ class Door(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """With the token that says who asks, where there is one. Raises `CliError`."""
-        path = self.settings.http_token_file
+        """With the token that says who asks, where there is one, and in any case who it is by this machine's word, for
+        the audit. Raises `CliError`."""
+        path, whose = self.settings.http_token_file, {"User-Agent": f"command line ({in_short(user())})"}
         if not path:
-            return {}
+            return whose
+        asked = urlsplit(self.url)
+        if asked.scheme == "http" and not is_loopback(asked.hostname or "") and not self.settings.http_insecure:
+            raise CliError(
+                USAGE,
+                f"HTTP_TOKEN_FILE: the token would go to {without_login(self.url)} in the clear: ask by https, or say"
+                " HTTP_INSECURE=yes where whoever is on that network may have it",
+            )
         try:
-            return {hdrs.AUTHORIZATION: f"Bearer {Path(path).read_text('ascii').strip()}"}
+            return {**whose, "Authorization": f"Bearer {Path(path).read_text('ascii').strip()}"}
         except (OSError, ValueError) as error:
             raise CliError(USAGE, f"HTTP_TOKEN_FILE={path}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -116,8 +127,9 @@ def refused(answer: Answer, no: int = ERROR, hint: str = "") -> CliError:
     argument("name"),
     option("--days", type=click.IntRange(1, 3_650), metavar="N", help="For so long it holds.", show_default=False),
     option("--file", metavar="FILE", help="The file of tokens; HTTP_TOKENS_FILE without it.", show_default=False),
+    REASON,
 )
-async def token(self: TypesCommand, name: str, days: int | None, file: str | None) -> None:
+async def token(self: TypesCommand, name: str, days: int | None, file: str | None, reason: str) -> None:
     """Make a bearer token, and add its hash to the file of tokens.
 
     \b
@@ -126,9 +138,9 @@ async def token(self: TypesCommand, name: str, days: int | None, file: str | Non
 
     The token is printed, and kept nowhere: whoever loses it needs a new one. What it allows is said in
     HTTP_GRANTS_FILE, to `token:NAME`. A token ends when its line is taken out of the file; workers read the file anew
-    when it has changed.
+    when it has changed. That it was made stands in the audit, so Kafka is asked.
 
-    Exit code: 2 wrong use, or the file cannot be written.
+    Exit code: 1 Kafka does not answer; 2 wrong use, or the file cannot be written.
     """
     path = file or self.settings.http_tokens_file
     if not path:
@@ -137,7 +149,9 @@ async def token(self: TypesCommand, name: str, days: int | None, file: str | Non
         raise CliError(USAGE, f"{name!r} is no name: use letters, digits, '.', '_' and '-', at most 64")
     until = None if days is None else datetime.now(UTC) + timedelta(days=days)
     secret, line = new_token(name, until)
-    add_line(Path(path), line)
+    async with ordered(self, "token", reason, {"name": name, "until": until, "file": path}) as order:
+        add_line(Path(path), line)
+        order.effect = f"{path} has the hash of a token of {name}"
     click.echo(secret)
 
 

@@ -151,6 +151,11 @@ def print_reply(reply: Reply, raw: bytes) -> int:
     return {"accepted": DONE, "rejected": REJECTED, "failed": FAILED}[reply.status]
 
 
+def outcome(reply: Reply, raw: bytes) -> tuple[int, str]:
+    """Print a reply; the exit code, and the outcome in a line."""
+    return print_reply(reply, raw), f"{reply.status}: {reply.error.message}" if reply.error else reply.status
+
+
 async def send(
     settings: Settings,
     type: str,

@@ -12,6 +12,7 @@ import msgspec
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
+from streams.cli.audit.orders import REASON, Order, ordered
 from streams.cli.journal import journal_of
 from streams.cli.kafka import kafka, members
 from streams.cli.owners import in_short
@@ -42,8 +43,11 @@ Change = tuple[str, Layout]
     argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[NUMBER ..]"),
     option("--yes", is_flag=True, help="Do it; without it is only shown what would be done.", show_default=False),
     option("--wait", type=SECONDS, default=60, metavar="SECONDS", help="How long to wait until it is done."),
+    REASON,
 )
-async def logs(self: TypesCommand, action: str, type: str, numbers: tuple[int, ...], yes: bool, wait: float) -> int:
+async def logs(
+    self: TypesCommand, action: str, type: str, numbers: tuple[int, ...], yes: bool, wait: float, reason: str
+) -> int:
     """See the logs of a type, and have it have more or fewer of them, while everything runs.
 
     \b
@@ -87,7 +91,10 @@ async def logs(self: TypesCommand, action: str, type: str, numbers: tuple[int, .
         elif not yes:
             click.echo("nothing is changed: add --yes to do it")
         else:
-            await _change(journal, aggregates, layout, changes, wait)
+            plan = "; ".join(line for line, _ in changes)
+            named = {"type": type, "numbers": list(numbers), "plan": plan}
+            async with ordered(self, f"logs {action}", reason, named) as order:
+                await _change(journal, aggregates, layout, changes, wait, order)
         return DONE
 
 
@@ -204,7 +211,7 @@ async def seats_by_worker(type: AggregateType, group: str) -> dict[int, str]:
 
 
 async def _change(
-    journal: Journal, type: AggregateType, layout: Layout, changes: Sequence[Change], seconds: float
+    journal: Journal, type: AggregateType, layout: Layout, changes: Sequence[Change], seconds: float, order: Order
 ) -> None:
     """Write the changes, tell the workers, and wait until the logs have begun. Raises `CliError`."""
     name = type.decider.type
@@ -232,9 +239,7 @@ async def _change(
     if len(begun) < len(written.planned):
         raise CliError(ERROR, f"somebody has taken back what was planned for {name}: see `logs list`")
     for log in begun or _new(before, written):
-        click.echo(
-            f"{log_name(name, log.number)} has slices {in_short(log.slices)}, from commit {log.begins_after + 1}"
-        )
+        order.did(f"{log_name(name, log.number)} has slices {in_short(log.slices)}, from commit {log.begins_after + 1}")
 
 
 async def _print(journal: Journal, type: str, layout: Layout, workers: Mapping[int, str]) -> None:

@@ -10,7 +10,9 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary
+from streams.cli.audit import command as audit
+from streams.cli.audit.orders import REASON, ordered
+from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary, text
 from streams.cli.http import token
 from streams.cli.journal import history_of, set_up, state_at
 from streams.cli.lag import lag
@@ -30,6 +32,7 @@ from streams.cli.run import (
 )  # fmt: skip
 from streams.cli.schemas import schemas
 from streams.cli.verify import journal
+from streams.deciding.quarantine import RELEASE
 from streams.text import printable
 
 
@@ -44,6 +47,7 @@ def register(
     `also_set_up` makes what else the app needs, and yields a line for each. Raises `CliError`.
     """
     add_commands(app, [*COMMANDS, *more], types, [also_set_up] if also_set_up is not None else [])
+    audit.register(app)
 
 
 @command(
@@ -75,6 +79,8 @@ async def send(
     value = kafka.read_data(data)
     kafka.check_id("aggregate id", id)
     kafka.check_id("command", command)
+    if command == RELEASE:
+        raise CliError(USAGE, f"{RELEASE} is an order: `quarantine release {type} {id}`, which the audit has")
     if command_id is not None:
         kafka.check_id("command id", command_id)
     sent = await kafka.send(self.settings, type, id, command, value, wait=wait, known=self.types, id=command_id)
@@ -129,8 +135,8 @@ async def history(self: TypesCommand, type: str, id: str, as_json: bool) -> None
     print_table([*columns, "data"], rows, ["sequence"])
 
 
-@command()
-async def setup(self: TypesCommand) -> None:
+@command(REASON)
+async def setup(self: TypesCommand, reason: str) -> None:
     """Make the topics, the journal's tables and the schemas, where they are missing, also in a schema registry.
 
     \b
@@ -142,11 +148,12 @@ async def setup(self: TypesCommand) -> None:
 
     Exit code: 1 when a server does not answer or refuses, 2 when a topic has another number of partitions.
     """
-    async for line in set_up(self.types, self.app.rights.topics):
-        click.echo(line)
-    for set_up_more in self.more_set_up:
-        async for line in set_up_more():
-            click.echo(line)
+    async with ordered(self, "setup", reason, makes_topic=True) as order:
+        async for line in set_up(self.types, order.without_audit(self.app.rights.topics)):
+            order.did(line)
+        for set_up_more in self.more_set_up:
+            async for line in set_up_more():
+                order.did(line)
 
 
 @command(
@@ -155,9 +162,10 @@ async def setup(self: TypesCommand) -> None:
     argument("position", required=False, metavar="[PARTITION:OFFSET]"),
     option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="list: at most the newest N."),
     option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="drop: how long to wait for the owner."),
+    REASON,
 )
 async def dead_letters(
-    self: TypesCommand, action: str, type: str | None, position: str | None, limit: int, wait: float
+    self: TypesCommand, action: str, type: str | None, position: str | None, limit: int, wait: float, reason: str
 ) -> None:
     """See the commands that could not be processed, send them again, or give them up.
 
@@ -166,7 +174,7 @@ async def dead_letters(
     faust -A streams.shop.orders dead-letters list order
     faust -A streams.shop.orders dead-letters show order 3:17
     faust -A streams.shop.orders dead-letters retry order 3:17
-    faust -A streams.shop.orders dead-letters drop order 3:17
+    faust -A streams.shop.orders dead-letters drop order 3:17 --reason 'sent twice, ticket 17'
 
     A command comes here when it cannot be read, came too late or hit a bug; one that the domain rejects does not.
     After the cause is mended, retry sends it again as it first came: same id, same key, same bytes. The dead letter
@@ -190,10 +198,23 @@ async def dead_letters(
     letters = DeadLetterTopic(self.settings, type, self.types)
     if action == "show":
         click.echo(indented(letter_details(await letters.get(parse_position(position, action)))))
-    elif action == "retry":
-        click.echo(f"sent again: {printable(await letters.retry(parse_position(position, action)))}")
     else:
-        click.echo(f"dropped: {printable(await letters.drop(parse_position(position, action), wait))}")
+        await _order_of_letter(self, letters, action, parse_position(position, action), wait, reason)
+
+
+async def _order_of_letter(
+    self: TypesCommand, letters: DeadLetterTopic, action: str, position: tuple[int, int], wait: float, reason: str
+) -> None:
+    """Retry a dead letter, or drop it."""
+    if action == "drop" and not reason.strip():
+        click.echo("note: a command is given up without a --reason, which the audit would have", err=True)
+    record, (partition, offset) = await letters.get(position), position
+    named = {"type": letters.type, "id": text(record.key), "position": f"{partition}:{offset}"}
+    async with ordered(self, f"dead-letters {action}", reason, named) as order:
+        if action == "retry":
+            order.did(f"sent again: {printable(await letters.retry(position))}")
+        else:
+            order.did(f"dropped: {printable(await letters.drop(position, wait))}")
 
 
 async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> None:

@@ -10,6 +10,7 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
+from streams.cli.audit.orders import REASON, ordered
 from streams.cli.dead_letters import DeadLetterTopic, letter_command_id, shown_value
 from streams.cli.journal import journal_of
 from streams.cli.run import (
@@ -105,8 +106,9 @@ def _shown(waiting: WaitingCommand) -> dict[str, Any]:
     argument("type"),
     argument("id", required=False, metavar="[ID]"),
     option("--wait", type=SECONDS, default=10, metavar="SECONDS", help="release: how long to wait for the reply."),
+    REASON,
 )
-async def quarantine(self: TypesCommand, action: str, type: str, id: str | None, wait: float) -> int:
+async def quarantine(self: TypesCommand, action: str, type: str, id: str | None, wait: float, reason: str) -> int:
     """See the aggregates in quarantine, and let the commands that wait there go on.
 
     \b
@@ -138,4 +140,8 @@ async def quarantine(self: TypesCommand, action: str, type: str, id: str | None,
             raise CliError(ERROR, f"{type} {id} is not in quarantine")
         click.echo(indented(quarantine_details(id, *quarantined[id])))
         return DONE
-    return kafka.print_reply(*await kafka.send(self.settings, type, id, RELEASE, b"{}", wait=wait, known=self.types))
+    async with ordered(self, "quarantine release", reason, {"type": type, "id": id}) as order:
+        order.code, order.effect = kafka.outcome(
+            *await kafka.send(self.settings, type, id, RELEASE, b"{}", wait=wait, known=self.types)
+        )
+    return order.code

@@ -16,6 +16,7 @@ from schemas.registry import Schema, from_here, root_folder
 from schemas.release import check, lock, samples
 from schemas.release.contract import Contract, SchemaProblem
 from streams.aggregate_type import AggregateType
+from streams.cli.audit.orders import REASON, ordered
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command
 from streams.registry.client import RegistryDown, RegistryError
 from streams.text import one_line
@@ -28,8 +29,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     argument("action", type=click.Choice(["check", "sample", "lock", "register"])),
     option("--folder", type=FOLDER, default=SAMPLES, metavar="FOLDER", help="sample: where the samples are kept."),
     option("--update", is_flag=True, help="sample: also what older ones read as now.", show_default=False),
+    REASON,
 )
-async def schemas(self: TypesCommand, action: str, folder: Path, update: bool) -> int:
+async def schemas(self: TypesCommand, action: str, folder: Path, update: bool, reason: str) -> int:
     """Change schemas without breaking anybody: check, sample, lock, register.
 
     \b
@@ -62,8 +64,9 @@ async def schemas(self: TypesCommand, action: str, folder: Path, update: bool) -
         return run_lock(self.types)
     if all(type.registry is None for type in self.types.values()):
         raise CliError(USAGE, "SCHEMA_REGISTRY_URL is not set: say which registry")
-    async for line in register_schemas(self.types):
-        click.echo(line)
+    async with ordered(self, "schemas register", reason) as order:
+        async for line in register_schemas(self.types):
+            order.did(line)
     return DONE
 
 

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
+from streams.cli.audit.orders import REASON, ordered
 from streams.cli.journal import journal_of
 from streams.cli.progress import Meter
 from streams.cli.run import DONE, ERROR, USAGE, CliError, TypesCommand, command
@@ -31,8 +32,9 @@ KAFKA_SECONDS = 10.0
     argument("type"),
     option("--repair", "mend", is_flag=True, help="Make what is derived again from the log.", show_default=False),
     option("--partition", type=click.IntRange(min=0), metavar="N", help="Of one partition only.", show_default=False),
+    REASON,
 )
-async def journal(self: TypesCommand, action: str, type: str, mend: bool, partition: int | None) -> int:
+async def journal(self: TypesCommand, action: str, type: str, mend: bool, partition: int | None, reason: str) -> int:
     """Hold the journal of a type against itself: the log, and all that is derived from it.
 
     \b
@@ -54,9 +56,17 @@ async def journal(self: TypesCommand, action: str, type: str, mend: bool, partit
         raise CliError(USAGE, f"no partition {partition}: PARTITIONS={count}, so they are 0 to {count - 1}")
     try:
         async with journal_of(aggregates) as opened:
-            wrong = await verify(opened, aggregates, partition, mend)
-            if mend and wrong:
-                wrong = await verify(opened, aggregates, partition, False)
+            if mend:
+                async with ordered(
+                    self, "journal verify --repair", reason, {"type": type, "partition": partition}
+                ) as order:
+                    before = wrong = await verify(opened, aggregates, partition, mend)
+                    if wrong:
+                        wrong = await verify(opened, aggregates, partition, False)
+                    order.code = ERROR if wrong else DONE
+                    order.effect = f"{before} disagreements, {wrong} after it"
+            else:
+                wrong = await verify(opened, aggregates, partition, mend)
             wrong += await compare_with_topic(opened, aggregates, partition)
     except CliError as stop:
         raise CliError(USAGE, str(stop)) from None  # 1 would mean that the journal is damaged

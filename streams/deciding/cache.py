@@ -228,7 +228,7 @@ class Cache:
         return len(self._aggregates)
 
     def __contains__(self, aggregate_id: str) -> bool:
-        return aggregate_id in self._aggregates
+        return aggregate_id in self._aggregates or any(aggregate_id in other for other in self._before)
 
     @property
     def limit(self) -> int:
@@ -244,6 +244,10 @@ class Cache:
     def close(self) -> None:
         """Keep nothing any more: its part is the others'."""
         self._budget.leave(self)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all."""
         self._aggregates.clear()
         self._before.clear()
         self.weight = 0

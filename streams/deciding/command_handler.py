@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from aggregates.decider import Decider, Rejected
+from aggregates.decider import FORBIDDEN, Decider, Rejected
 from schemas.codec import Codec
 from schemas.fit_values import Unfit
 from streams.deciding.cache import Aggregate
@@ -18,12 +18,17 @@ from streams.deciding.messages import Envelope, Failure, Message, check_deadline
 from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import FirstReply
 from streams.limits import Limits
+from streams.principals.key_ring import KeyRing
+from streams.principals.signature import Forged, Signed, UnknownKey, VerifyingKeys, verified
 
 log = logging.getLogger(__name__)
 
 Check = Callable[[RecordedEvent, Any], object]
 """Is called with each new event, and its value. What it raises is a bug of the domain, unless it is a `Failure`: the
 event is not written."""
+FORGED = "ForgedPrincipal"
+UNKNOWN_KEY = "UnknownKey"
+"""The types of the failures of commands that do not come from whom they say, or of whom that cannot be told."""
 _SEQUENCE = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 
 
@@ -31,6 +36,7 @@ class CommandHandler:
     """Decides commands of one aggregate type, each for the commit of its group; it keeps nothing of them.
 
     window    the command ids that an aggregate remembers
+    keys      with which it is checked in whose name a command comes
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class CommandHandler:
         window: int,
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         check: Check | None = None,
+        keys: VerifyingKeys | None = None,
     ) -> None:
         self.decider = decider
         self.events = events
@@ -49,18 +56,42 @@ class CommandHandler:
         self.limits = limits
         self._commands = CommandCodec(decider, commands)
         self._check = check
+        self.keys = KeyRing() if keys is None else keys
 
     def read(self, message: Message, id: str = "") -> tuple[Envelope, Failure | None]:
         """A message as a command; where it cannot be read, what is known of it, and the failure, whatever stands in the
         message. One that brings no id has `id`."""
         try:
-            return read_envelope(message, id), None
+            envelope = read_envelope(message, id)
+            if envelope.said is not None:
+                self._verify(envelope)
+            return envelope, None
         except Exception as error:
             if isinstance(error, Failure) and error.envelope is not None:
                 return error.envelope, error
             place = message.partition, message.offset
             log.exception("a command of %r, in partition %d at offset %d, cannot be read", message.key, *place)
             return unread_envelope(message, id), failure_over(error, "Unreadable")
+
+    def _verify(self, envelope: Envelope) -> None:
+        """Find out in whose name a command comes. Raises `Failure` where it does not come from whom it says."""
+        signed = Signed(
+            self.decider.type,
+            envelope.aggregate_id,
+            envelope.id,
+            envelope.type,
+            envelope.data,
+            envelope.content_type,
+            envelope.expected_sequence,
+            envelope.deadline,
+        )
+        try:
+            envelope.principal = verified(envelope.said or {}, signed, self.keys)
+        except Forged as error:
+            kind = UNKNOWN_KEY if isinstance(error, UnknownKey) else FORGED
+            failure = Failure(kind, f"in whose name the command comes cannot be believed: {error}")
+            failure.envelope = envelope
+            raise failure from None
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
         """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate."""
@@ -106,6 +137,7 @@ class CommandHandler:
         field = getattr(command, "time_field", None)
         if field is not None and getattr(command, field) is None:
             command = dataclasses.replace(command, **{field: envelope.time})
+        self._check_principal(envelope, command, aggregate.state)
         events = self.decider.decide(command, aggregate.state)
         most = self.limits.events_per_command
         if len(events) > most:
@@ -131,6 +163,12 @@ class CommandHandler:
         if size > most:
             raise Failure("TooLarge", f"the command causes {size} bytes of events, more than {most}, with their ids")
         return state, rows, cause
+
+    def _check_principal(self, envelope: Envelope, command: Any, state: Any) -> None:
+        """Raise `Rejected` where whoever has sent a command may not."""
+        if envelope.principal is None and self.limits.principal_required:
+            raise Rejected(FORBIDDEN, "commands of nobody who is known are not taken here: PRINCIPAL_REQUIRED=yes")
+        self.decider.check(envelope.principal, command, state)
 
     def accept(
         self, envelope: Envelope, aggregate: Aggregate, rows: list[RecordedEvent], cause: str, group: DecidedGroup

@@ -184,6 +184,7 @@ def row_of(envelope: Envelope, sequence: int, type: str, data: bytes, cause: str
         correlation_id=correlation,
         traceparent=envelope.traceparent,
         command=cause,
+        principal="" if envelope.principal is None else envelope.principal.text,
     )
 
 

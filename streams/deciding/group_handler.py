@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import Aggregate, Cache
-from streams.deciding.command_handler import CommandHandler
+from streams.deciding.command_handler import UNKNOWN_KEY, CommandHandler
 from streams.deciding.decided_group import DecidedGroup, failure_over
 from streams.deciding.loading import EvolveFailed, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message
@@ -70,6 +71,9 @@ class GroupHandler:
         """
         group = DecidedGroup(self.log, self.decider.type, self.limits, head.nr + 1, dict(head.slices), now())
         commands = [self._read(message, head.topic_id) for message in messages]
+        if any(failure is not None and failure.type == UNKNOWN_KEY for _, failure in commands):
+            await until_it_answers(self._commands.keys.catch_up, f"{self.log}: reading keys", Unavailable, waits)
+            commands = [self._read(message, head.topic_id) for message in messages]
         ids = [envelope.aggregate_id for envelope, failure in commands if failure is None]
         began = time.monotonic()
         self._cached = self._loaded = 0
@@ -130,6 +134,18 @@ class GroupHandler:
         for error in await asyncio.gather(*map(self._load, cold), return_exceptions=True):
             if error is not None:
                 raise error
+
+    async def warm(self, messages: Iterable[Message]) -> None:
+        """Load the aggregates of commands that are to come, while there is no group, and nobody changes them."""
+        keys = dict.fromkeys(message.key for message in messages if message.key is not None)
+        ids = [key.decode(errors="replace") for key in keys]
+        await asyncio.gather(*(self._warm(aggregate_id) for aggregate_id in ids if aggregate_id not in self.cache))
+
+    async def _warm(self, aggregate_id: str) -> None:
+        with contextlib.suppress(Exception):  # it is met again, and said, when the aggregate is needed
+            async with self._loads:
+                aggregate = await self.look(aggregate_id)
+            self.cache.put(aggregate_id, aggregate)
 
     async def _load(self, aggregate_id: str) -> None:
         async with self._loads:

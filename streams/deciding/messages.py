@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from aggregates.principal import Principal
 from streams.moments import EPOCH
+from streams.principals import signature
 
 JSON = "application/json"
 AVRO = "avro/binary"
@@ -18,6 +20,7 @@ MAX_ID_LENGTH = 512
 MAX_TYPE_LENGTH = 256
 MAX_TOPIC_LENGTH = 249
 MAX_TIME_LENGTH = 64
+MAX_CLAIMS_LENGTH = 16_384
 TRACEPARENT_LENGTH = 55
 MESSAGE_CHARACTERS = 1024
 """Of why a command failed; what a library says may hold all that it was given."""
@@ -44,6 +47,7 @@ _ONCE = frozenset(
         "ce_expectedsequence",
         RETRY_OF,
         "content-type",
+        *signature.HEADERS,
     )
 )
 """Headers that two readers would take differently when they come twice."""
@@ -104,7 +108,8 @@ class Envelope(msgspec.Struct, gc=False):
     timestamp of the message: the same at every redelivery. `expected_sequence` is what the sender takes the
     aggregate's sequence for: a number, or `*` for any but 0. `reply_key` is the key of the record of its
     reply, where that is not to be the correlation id or else the command id. `retry_of` is the place of the dead letter
-    that an operator has sent again, `message` the message that it was read from.
+    that an operator has sent again, `message` the message that it was read from. `said` has the headers that name a
+    principal, and `principal` is who it is, once that was looked at; None: nobody who is known.
     """
 
     id: str
@@ -123,6 +128,8 @@ class Envelope(msgspec.Struct, gc=False):
     expected_sequence: str = ""
     retry_of: str = ""
     message: Message | None = None
+    said: dict[str, bytes] | None = None
+    principal: Principal | None = None
 
     @property
     def is_control(self) -> bool:
@@ -223,6 +230,8 @@ def read_envelope(message: Message, default_id: str) -> Envelope:
         envelope.retry_of = _text(attributes, RETRY_OF, MAX_TIME_LENGTH)
         envelope.time = _time(message.timestamp)
         envelope.aggregate_id = _aggregate_id(message.key)
+        if signature.PRINCIPAL in attributes or signature.PROOF in attributes:
+            envelope.said = _said(attributes)
         if "ce_type" in attributes:
             envelope.type = _text(attributes, "ce_type", MAX_TYPE_LENGTH)
             if "ce_traceparent" in attributes:
@@ -246,6 +255,16 @@ def read_envelope(message: Message, default_id: str) -> Envelope:
         failure.envelope = envelope
         raise
     return envelope
+
+
+def _said(attributes: dict[str, bytes | None]) -> dict[str, bytes]:
+    """The headers that name a principal. Raises `Failure`."""
+    said = {name: value for name in signature.HEADERS if (value := attributes.get(name))}
+    for name, value in said.items():
+        most = MAX_CLAIMS_LENGTH if name == signature.CLAIMS else MAX_ID_LENGTH
+        if len(value) > most:
+            raise Failure("Unreadable", f"the header {name} is longer than {most} bytes")
+    return said
 
 
 def _take_out_what_is_there_twice(attributes: dict[str, bytes | None], headers: Headers) -> str:

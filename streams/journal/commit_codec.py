@@ -1,7 +1,10 @@
-"""A commit's payload to bytes and back: Avro single-object encoding, of the schema in `commit.v3.avsc`; and the commits
-and derived events in rows of a database.
+"""A commit's payload to bytes and back: Avro single-object encoding, of the schemas in `commit.v<n>.avsc`; and the
+commits and derived events in rows of a database.
 
-The schema is kept beside the commits (`Journal.schemas`), so that whoever has only the journal can read it.
+A commit is written in the oldest version that holds it: so who makes no use of what is new can go back, and workers of
+both versions may run side by side.
+
+The schemas are kept beside the commits (`Journal.schemas`), so that whoever has only the journal can read it.
 A new version gets a file of its own and an entry in `_READABLE`; older ones stay there for ever.
 """
 
@@ -32,8 +35,8 @@ def _load(file: str) -> tuple[str, bytes, Schema]:
     return text, _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")), schema
 
 
-_VERSIONS = [_load(f"commit.v{version}.avsc") for version in (3,)]
-_WRITTEN_HEADER = _VERSIONS[-1][1]
+_VERSIONS = [_load(f"commit.v{version}.avsc") for version in (3, 4)]
+_WITHOUT_PRINCIPALS, _WITH_PRINCIPALS = (header for _, header, _ in _VERSIONS)
 _READABLE = {header: schema for _, header, schema in _VERSIONS}
 
 COMMIT_SCHEMAS = {header[len(_MARKER) :].hex(): text for text, header, _ in _VERSIONS}
@@ -55,7 +58,8 @@ def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEve
     Written here field by field, since every row of every commit goes this way and the library takes three times as
     long; a test holds the bytes against those of the library.
     """
-    parts = [_WRITTEN_HEADER]
+    has_principals = any(event.principal for event in events)
+    parts = [_WITH_PRINCIPALS if has_principals else _WITHOUT_PRINCIPALS]
     if slices:
         parts.append(long(len(slices)))
     for slice, head in slices.items():
@@ -72,6 +76,8 @@ def encode_payload(slices: Mapping[int, SliceHead], events: Sequence[RecordedEve
         parts += _sized(event.correlation_id.encode())
         parts += _sized(event.traceparent.encode())
         parts += _sized(event.command.encode())
+        if has_principals:
+            parts += _sized(event.principal.encode())
     parts.append(long(0))
     return b"".join(parts)
 
@@ -115,8 +121,8 @@ def commit_from(log: str, row: Sequence[Any], recorded_at: datetime) -> Commit:
 
 def event_from(aggregate_id: str, row: Sequence[Any], recorded_at: datetime) -> StoredEvent:
     """A derived event from the columns of its row: sequence, nr, index, type, data, command id, correlation id,
-    traceparent, command, time. Cassandra has null for an empty text."""
-    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, _ = row
+    traceparent, command, principal, time. Cassandra has null for an empty text."""
+    sequence, nr, index, type, data, command_id, correlation_id, traceparent, command, principal, _ = row
     event = RecordedEvent(
         aggregate_id,
         sequence,
@@ -126,5 +132,6 @@ def event_from(aggregate_id: str, row: Sequence[Any], recorded_at: datetime) -> 
         correlation_id=correlation_id or "",
         traceparent=traceparent or "",
         command=command or "",
+        principal=principal or "",
     )
     return StoredEvent(event, nr, index, recorded_at)

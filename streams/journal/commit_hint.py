@@ -9,7 +9,7 @@ time, so a commit that one brings counts only where it cannot but be the next on
 - and only if it was sent after the tail had begun, and had looked where the log ends: what the topic has from before
   may be of a log that was restored to an older state since.
 
-A tail that was not brought the next commit reads it, as it does when it looks, each second.
+A tail that was not brought the next commit reads it, as it does when it looks: each second, or ten where all is calm.
 """
 
 from __future__ import annotations

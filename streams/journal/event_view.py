@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
+from aggregates.principal import parts_of
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from streams.journal.event_decoding import learn_schemas
 from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, StoredEvent, StoredSchemas, next_page
@@ -46,8 +47,15 @@ def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterato
             "position": position_text(stream, row.nr, row.index),
             "command_id": row.event.command_id,
             "correlation_id": row.event.correlation_id,
+            **_principal(row.event.principal),
             **_told(codec, row.event.data),
         }
+
+
+def _principal(text: str) -> dict[str, str]:
+    """Who has sent the command, where that is known, and for a process on whose behalf."""
+    who, origin = parts_of(text)
+    return {name: value for name, value in (("principal", who), ("on_behalf_of", origin)) if value}
 
 
 def _told(codec: Codec, data: bytes) -> dict[str, Any]:

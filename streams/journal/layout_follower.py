@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from streams.journal.layout import Layout
@@ -21,9 +20,15 @@ class LayoutFollower:
     def __init__(self, known: KnownLayout) -> None:
         self._known = known
         self._due = asyncio.Event()
+        self._must_look = False
 
     def look_soon(self) -> None:
         """It may be another than the one that is known."""
+        self._must_look = True
+        self._due.set()
+
+    def has_changed(self) -> None:
+        """Another one is known already."""
         self._due.set()
 
     async def follow(self, changed: Callable[[Layout], Awaitable[None]] | None = None) -> None:
@@ -31,14 +36,17 @@ class LayoutFollower:
         and what `changed` raises; begun again, it looks at once."""
         while True:
             planned = bool(self._known.layout.planned)
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(LOOK_WHILE_PLANNED_SECONDS if planned else LOOK_SECONDS):
                     await self._due.wait()
+            except TimeoutError:
+                self._must_look = True
+            must_look, self._must_look = self._must_look, False
             self._due.clear()
             try:
-                layout = await self._known.look()
+                layout = await self._known.look() if must_look else self._known.layout
                 if changed is not None:
                     await changed(layout)
             except BaseException:
-                self._due.set()
+                self.look_soon()
                 raise

@@ -122,6 +122,9 @@ class MemoryJournal:
         for row in rows:
             self._store.events[type, row.event.aggregate_id].pop((row.event.sequence, row.nr, row.index), None)
 
+    async def replace_published(self, log: str, published: Published) -> None:
+        self._store.published[log] = published
+
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
         self._store.snapshots.pop((type, aggregate_id), None)
 
@@ -135,4 +138,6 @@ class MemoryJournal:
         return self._store.published.get(log)
 
     async def save_published(self, log: str, published: Published) -> None:
-        self._store.published[log] = published
+        present = self._store.published.get(log)
+        if present is None or present.nr <= published.nr:
+            self._store.published[log] = published

@@ -69,7 +69,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     encoding. A note repeats the aggregate's sequence (0 when it has none yet) and is never published. It has
     an empty `type` when it remembers the id of an accepted command that had no event; the types of all other
     notes begin with `#`, which no event's can. The last row that an accepted command causes says in `command` which it
-    was: `<type> <digest of its data>`.
+    was: `<type> <digest of its data>`. `principal` is who has sent the command, as `Principal.text` has it.
     """
 
     aggregate_id: str
@@ -80,11 +80,12 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     correlation_id: str = ""
     traceparent: str = ""
     command: str = ""
+    principal: str = ""
 
     @property
     def size(self) -> int:
         """About the bytes that it takes."""
-        ids = self.aggregate_id + self.command_id + self.correlation_id + self.traceparent
+        ids = self.aggregate_id + self.command_id + self.correlation_id + self.traceparent + self.principal
         texts = len(ids if ids.isascii() else ids.encode()) + len(self.type) + len(self.command)
         return ROW_BYTES + texts + len(self.data)
 
@@ -266,7 +267,8 @@ class Catalog(StoredSchemas, Protocol):
         """How far the tail said that it had published, in all slices; the events topic itself may be further."""
 
     async def save_published(self, log: str, published: Published) -> None:
-        """Remember how far a log was published."""
+        """Remember how far a log was published, unless a later commit is remembered: a write that comes late, of a tail
+        that is gone too, takes nothing back."""
 
 
 class Maintenance(Protocol):
@@ -277,6 +279,9 @@ class Maintenance(Protocol):
 
     async def remove_events(self, type: str, rows: Sequence[StoredEvent]) -> None:
         """Remove derived rows that the log does not have."""
+
+    async def replace_published(self, log: str, published: Published) -> None:
+        """Remember how far a log was published, whatever is remembered."""
 
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
         """Remove a snapshot that the log contradicts; loading is slower until there is a new one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from streams.concurrency.tasks import all_of
 from streams.journal.layout import Layout, LogSpan
 from streams.journal.port import Commit, Log, SliceHead, Unavailable, log_name
 
@@ -47,6 +48,10 @@ class LayoutReader:
         found = await self._journal.layout(self._type)
         if found is None:
             raise Unavailable(f"the journal has no layout of {self._type}")
+        return self.note(found)
+
+    def note(self, found: Layout) -> Layout:
+        """Somebody has had this one from the journal. Returns the newest."""
         if self._layout is None or found.version > self._layout.version:  # an answer may be older than another one
             self._layout = found
         return self._layout
@@ -54,14 +59,14 @@ class LayoutReader:
 
 async def seals_before(journal: LogReads, type: str, span: LogSpan, parents: Sequence[LogSpan]) -> list[Commit]:
     """The seals of the logs that a log goes on from: they say how far its slices were. Raises `Unavailable`."""
-    seals = []
-    for parent in parents:
-        name = log_name(type, parent.number)
-        seal = await journal.head(name, parent.begins_after)
-        if seal is None or not seal.is_seal or seal.nr > span.begins_after:
-            raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
-        seals.append(seal)
-    return seals
+    return await all_of(_seal(journal, log_name(type, parent.number), parent, span) for parent in parents)
+
+
+async def _seal(journal: LogReads, name: str, parent: LogSpan, span: LogSpan) -> Commit:
+    seal = await journal.head(name, parent.begins_after)
+    if seal is None or not seal.is_seal or seal.nr > span.begins_after:
+        raise Unavailable(f"{name} is not sealed yet, as far as the journal says")
+    return seal
 
 
 class SliceLog:

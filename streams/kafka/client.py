@@ -7,12 +7,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     KafkaError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
@@ -29,13 +31,15 @@ from streams.kafka.sender import ProducerRecord as ProducerRecord
 from streams.kafka.sender import Sender
 from streams.kafka.topic_limits import RecordTooLarge as RecordTooLarge
 from streams.kafka.topic_limits import TopicLimits, ask_largest
-from streams.kafka.topic_metadata import TopicMetadata, existing, look, read_metadata
+from streams.kafka.topic_metadata import TopicMetadata, existing, look, may_join, read_metadata
 from streams.kafka.topics import DAY, TopicError, ensure_topics, reply_topic
-from streams.security.refusals import TopicForbidden
+from streams.security.refusals import NothingWritable, TopicForbidden
 from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of as partition_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MADE_TOPICS = 1_000
 """The most reply topics that a worker makes within a day; existing topics do not count."""
@@ -73,10 +77,14 @@ class KafkaClient:
 
     async def _new_producer(self) -> AIOKafkaProducer:
         options = {"acks": "all", "enable_idempotence": True, "linger_ms": 0, "max_batch_size": BATCH_BYTES}
-        return await started(self._clients.producer(**options))
+        try:
+            return await started(self._clients.producer(**options))
+        except ClusterAuthorizationFailedError:
+            raise NothingWritable from None
 
     async def stop(self) -> None:
         """Send the waiting records, then disconnect."""
+        self._sender.end()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         await self._probes.stop()
@@ -94,8 +102,21 @@ class KafkaClient:
 
     async def look(self, topics: Iterable[str]) -> tuple[dict[str, TopicMetadata | None], list[str]]:
         """The same of those topics that this process may look at, and those that it may not. Raises `KafkaError`."""
-        async with self._producers.in_use() as producer:
-            return await look(producer.client, topics)
+        wanted = list(topics)
+        return await self._ask(lambda client: look(client, wanted))
+
+    async def may_join(self, group: str) -> bool:
+        """Whether this process may be a member of a consumer group. Raises `KafkaError`."""
+        return await self._ask(lambda client: may_join(client, group))
+
+    async def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        """The answer to a question about rights, also where the producer cannot start for want of any."""
+        try:
+            async with self._producers.in_use() as producer:
+                return await question(producer.client)
+        except NothingWritable:
+            async with self._clients.administering() as admin:
+                return await question(admin._client)
 
     async def commit_offsets(self, group: str, offsets: Offsets) -> None:
         """Commit offsets of a group that has no members. Raises `KafkaError`."""
@@ -222,7 +243,7 @@ class KafkaClient:
         await self._sender.reply(replies)
 
     def hint(self, topic: str, partition: int, value: bytes) -> None:
-        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        """Send a commit hint in the background, again and again until Kafka has it, or a newer one."""
         self._sender.hint(topic, partition, value)
 
     async def _reply_partitions(self, topic: str) -> int:
@@ -272,6 +293,18 @@ class KafkaClient:
         """The last record of a partition that is `wanted`, None where there is none. Other records behind it, and
         markers of transactions, are passed over. Raises `KafkaError`, `TimeoutError`."""
         return await self._probes.last_record(TopicPartition(topic, partition), wanted)
+
+    async def last_records(
+        self, topic: str, partitions: Iterable[int], wanted: Callable[[int, Any], bool]
+    ) -> Mapping[int, Any]:
+        """The `last_record` of each of these partitions that is `wanted`, by partition and record: by one look for all
+        where these are the last ones. Raises `KafkaError`, `TimeoutError`."""
+        ends = {TopicPartition(topic, p): end for p, end in (await self.end_offsets(topic, partitions)).items() if end}
+        newest = await self._probes.newest(ends)
+        found = {tp.partition: record for tp, record in newest.items() if wanted(tp.partition, record)}
+        for tp in ends.keys() - {TopicPartition(topic, partition) for partition in found}:
+            found[tp.partition] = await self.last_record(topic, tp.partition, partial(wanted, tp.partition))
+        return found
 
     async def first_record(self, topic: str, partition: int, start: int) -> Any:
         return await self._probes.first_record(TopicPartition(topic, partition), start)

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache
 from ssl import SSLError
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka import client as aiokafka_client
 from aiokafka import conn as aiokafka_conn
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.protocol.admin import CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest
+from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from faust.auth import Credentials
 
@@ -29,9 +32,16 @@ from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden, r
 from streams.security.tokens import TokenLogin
 from streams.settings import Settings, SettingsError
 
-CHECK_MS = 10_000
-"""How long the first connection of a process waits for an answer."""
 CHECKED_BROKERS = 3
+ANSWER_MS = 10_000
+"""How long a broker may be silent before it is taken for one that hangs. aiokafka waits 40 s, Faust's consumer 90 s,
+and who needs that broker stands still as long; others have taken over what it led after 9 s, by default."""
+SILENT_MS, SILENT_SECONDS = 2_000, 30.0
+"""How long one that has just been silent is waited for at the next connections, and for how long it counts as such:
+aiokafka asks any broker who leads what, and makes no other connection while one is being made."""
+_WAIT = (JoinGroupRequest, SyncGroupRequest, CreateTopicsRequest, DeleteTopicsRequest, CreatePartitionsRequest)
+"""The requests that a broker answers when others have done something: the members of a group, or the controller."""
+_PATIENT = frozenset(request.API_KEY for request in _WAIT)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -51,17 +61,19 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 class ClientFactory:
     """Makes clients of the brokers `servers`, each `host:port`. None of them is connected yet. Options are those of
-    aiokafka, but for the brokers and how they are spoken to."""
+    aiokafka, but for the brokers and how they are spoken to. `copies`: how often brokers are to keep a topic that is
+    made; 0: three times, or as often as there are brokers."""
 
-    def __init__(self, servers: Sequence[str], how: Connection | None = None) -> None:
+    def __init__(self, servers: Sequence[str], how: Connection | None = None, copies: int = 0) -> None:
         self.servers = list(servers)
+        self.copies = copies
         self._how = dict(how or {})
 
     @staticmethod
     @lru_cache(maxsize=8)
     def of(settings: Settings) -> ClientFactory:
         """The clients of a process with these settings, which are the same at each call. Raises `SettingsError`."""
-        return ClientFactory(settings.bootstrap_servers, connection(settings))
+        return ClientFactory(settings.bootstrap_servers, connection(settings), settings.replicas)
 
     @property
     def faust_credentials(self) -> Credentials | None:
@@ -116,7 +128,7 @@ class ClientFactory:
         """The brokers that this one knows. A listener of another kind ends the connection, now or at the first request:
         in doubt it is one that starts."""
         try:
-            connected = await connect(host, port, request_timeout_ms=CHECK_MS, **self._how)
+            connected = await connect(host, port, **self._how)
             try:
                 known = await connected.send(MetadataRequest([]))
             finally:
@@ -148,7 +160,46 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
     return connected
 
 
+class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
+    """A connection that waits no longer than `ANSWER_MS` for the broker, but for others as long as it was made for."""
+
+    _silent: ClassVar[dict[tuple[str, int], float]] = {}
+    """By host and port of a broker when it was silent."""
+
+    def __init__(self, host: str, port: int, **options: Any) -> None:
+        super().__init__(host, port, **options)
+        self._patience: float = options["request_timeout_ms"] / 1000
+        self._prompt = self._patience
+
+    async def connect(self) -> Any:
+        """As aiokafka's."""
+        place, now = (self.host, self.port), time.monotonic()
+        was_silent = now < self._silent.get(place, float("-inf")) + SILENT_SECONDS
+        self._request_timeout = self._prompt = min(self._patience, (SILENT_MS if was_silent else ANSWER_MS) / 1000)
+        try:
+            connected = await super().connect()
+        except TimeoutError:
+            if not was_silent:  # one that is slow is given its time now and then
+                self._silent[place] = now
+            raise
+        self._silent.pop(place, None)
+        self._prompt = min(self._patience, ANSWER_MS / 1000)
+        return connected
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """As aiokafka's."""
+        self._request_timeout = self._patience if request.API_KEY in _PATIENT else self._prompt
+        return super().send(request, expect_response)
+
+    def close(self, reason: Any = None, exc: Any = None) -> Any:
+        """As aiokafka's."""
+        if reason == CloseReason.CONNECTION_TIMEOUT:
+            self._silent[self.host, self.port] = time.monotonic()
+        return super().close(reason, exc)
+
+
 aiokafka_client.create_conn = connect
+aiokafka_conn.AIOKafkaConnection = PromptConnection
 aiokafka_conn.OAuthAuthenticator = TokenLogin
 
 
@@ -157,6 +208,10 @@ class Client(Protocol):
 
 
 C = TypeVar("C", bound=Client)
+
+
+class ClientsStopped(Exception):
+    """A client was asked for when there are to be none any more."""
 
 
 class SharedClient(Generic[C]):
@@ -176,14 +231,28 @@ class SharedClient(Generic[C]):
         self._stopped = False
 
     async def get(self) -> C:
-        """The present client. Raises the errors of `start`; the former client stays then."""
+        """The present client. Raises the errors of `start`, and the former client stays then; `ClientsStopped` once it
+        was stopped."""
         if self.current is None or self._spent:
             async with self._starting:
                 if self.current is None or self._spent:
-                    assert not self._stopped, "it is stopped"
-                    former, self.current, self._spent = self.current, await self._start(), False
+                    former, self.current, self._spent = self.current, await self._new(), False
                     self._end(former)
         return self.current
+
+    async def _new(self) -> C:
+        self._require_running()
+        client = await self._start()
+        try:
+            self._require_running()
+        except ClientsStopped:  # meanwhile, and nobody else knows this one
+            await let_end(client)
+            raise
+        return client
+
+    def _require_running(self) -> None:
+        if self._stopped:
+            raise ClientsStopped
 
     @contextlib.asynccontextmanager
     async def in_use(self) -> AsyncIterator[C]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
@@ -17,8 +17,6 @@ from streams.kafka.client_factory import ClientFactory, let_end, started
 from streams.limits import MIB
 from streams.security.refusals import TopicForbidden
 
-T = TypeVar("T")
-
 FETCH_WAIT_MS = 500
 """How long a broker keeps a request that finds nothing. All slices are in it, so a command that comes ends it."""
 FETCH_BYTES = 2 * MIB
@@ -26,8 +24,6 @@ FETCH_BYTES = 2 * MIB
 RECORDS = 200
 """Taken at once. What is compressed is unpacked no further than to that."""
 WAIT_MS = 60_000
-METADATA_SECONDS = 0.1
-"""For as long as a slice has no leader, aiokafka looks for one again and again, without a pause of its own."""
 AGAIN_SECONDS = 1.0
 """What is read again is told this often, until it is where it was."""
 
@@ -175,7 +171,6 @@ class KafkaCommandReader:
         await started(consumer)
         # A partition whose records wait is not in the next request: none goes out before they are taken.
         consumer._fetcher._prefetch_backoff = WAIT_MS / 1e3
-        consumer._client._metadata_update = at_intervals(consumer._client._metadata_update, METADATA_SECONDS)
         return consumer
 
     async def _disconnect(self) -> None:
@@ -186,18 +181,3 @@ class KafkaCommandReader:
             await cancel(connecting)
         elif not connecting.cancelled() and connecting.exception() is None:
             await let_end(connecting.result())
-
-
-def at_intervals(look: Callable[..., Awaitable[T]], seconds: float) -> Callable[..., Awaitable[T]]:
-    """The same, but not sooner after it has last begun than so many seconds."""
-    last = float("-inf")
-
-    async def looking(*arguments: Any) -> T:
-        nonlocal last
-        clock = asyncio.get_running_loop().time
-        if (pause := last + seconds - clock()) > 0:
-            await asyncio.sleep(pause)
-        last = clock()
-        return await look(*arguments)
-
-    return looking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
@@ -41,11 +42,23 @@ class CommandSlices:
         if not self._events:
             return
         topic = await self._describe(self._events)
-        if not after and topic is not None and (without := topic.without_leader.intersection(self._slices)):
+        without = frozenset() if topic is None else topic.without_leader.intersection(self._slices)
+        if not after and without:
             raise Unavailable(f"Kafka: no leader of {self._events}-{min(without)}, which may have events")
-        for slice, end in (await self._ends(self._events, topic)).items():
-            if end:
-                await self._check_last(stream_name(type, slice), slice, after)
+        slices = [slice for slice in self._slices if slice not in without]
+
+        def is_published(slice: int, record: Any) -> bool:  # others may write to the topic too
+            return published_place(record.headers, stream_name(type, slice)) is not None
+
+        try:
+            found = await self._client.last_records(self._events, slices, is_published)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: the last events of {self._events}: {error!r}") from None
+        for slice, record in found.items():
+            stream = stream_name(type, slice)
+            place = published_place(record.headers, stream) if record is not None else None
+            if place is not None and place[0] > after:
+                raise Unavailable(journal_is_behind(Position(stream, *place), after))
 
     async def gap_is_empty(self, slice: int, start: int, end: int) -> bool:
         """Whether no command of a slice has start <= offset < end; False also when Kafka does not answer."""
@@ -63,14 +76,3 @@ class CommandSlices:
             return await self._client.end_offsets(topic, [slice for slice in self._slices if slice not in without])
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka: where {topic} ends: {error!r}") from None
-
-    async def _check_last(self, stream: str, slice: int, after: int) -> None:
-        try:
-            record = await self._client.last_record(
-                self._events, slice, lambda record: published_place(record.headers, stream) is not None
-            )
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka: the last event of {self._events}-{slice}: {error!r}") from None
-        place = published_place(record.headers, stream) if record is not None else None
-        if place is not None and place[0] > after:
-            raise Unavailable(journal_is_behind(Position(stream, *place), after))

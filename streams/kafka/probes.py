@@ -59,6 +59,23 @@ class Probes:
         async with self._looking(tp) as consumer:
             return await last_wanted(consumer, tp, wanted)
 
+    async def newest(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, ConsumerRecord[Any, Any]]:
+        """The record right before the end of each of these partitions, none where a transaction has left its mark
+        there: by one consumer, and mostly by one request. Raises `KafkaError`, `TimeoutError`."""
+        found: dict[TopicPartition, ConsumerRecord[Any, Any]] = {}
+        if not ends:
+            return found
+        async with self._looking(*ends) as consumer, asyncio.timeout(STALL_SECONDS):
+            for tp, end in ends.items():
+                consumer.seek(tp, end - 1)
+            left = list(ends)
+            while left:
+                for tp, records in (await consumer.getmany(timeout_ms=200)).items():
+                    if before := [record for record in records if record.offset < ends[tp]]:
+                        found[tp] = before[-1]
+                left = [tp for tp in left if await consumer.position(tp) < ends[tp]]
+        return found
+
     async def first_record(self, tp: TopicPartition, start: int) -> ConsumerRecord[Any, Any]:
         """The first record from `start` on. Raises `KafkaError`, and `TimeoutError` when there is none within 10 s."""
         async with self._looking(tp) as consumer:
@@ -66,9 +83,9 @@ class Probes:
             return await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
 
     @asynccontextmanager
-    async def _looking(self, tp: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer of one partition. It is kept as long as it answers: a producer that writes in transactions leaves
-        a gap behind each, and a tail looks at the ends of many partitions."""
+    async def _looking(self, *tps: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
+        """A consumer of these partitions. It is kept as long as it answers: a producer that writes in transactions
+        leaves a gap behind each, and a tail looks at the ends of many partitions."""
         self._due += 1
         try:
             await self._looks.acquire()
@@ -77,12 +94,12 @@ class Probes:
         try:
             consumer = self._idle.pop() if self._idle else await self._started()
             try:
-                consumer.assign([tp])
+                consumer.assign(tps)
                 yield consumer
             except BaseException:
                 self._spawn(let_end(consumer))
                 raise
-            consumer.pause(tp)  # it would fetch what nobody asks for
+            consumer.pause(*tps)  # it would fetch what nobody asks for
             if len(self._idle) < max(self._due, 1):
                 self._idle.append(consumer)
             else:

@@ -20,6 +20,7 @@ MAX_PENDING = 20_000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 MAX_HINTS = 16
 """The most hints of a log that wait."""
+HINT_AGAIN_SECONDS = 1.0
 MAX_REPLY_TOPICS = 1_000
 """The most reply topics whose partitions are known; the one without a reply for the longest time is looked up again."""
 LOOKED_UP_AT_ONCE = 16
@@ -32,7 +33,8 @@ Find = Callable[[str], Awaitable[int]]
 
 
 class Sender:
-    """A reply that cannot be sent is lost and logged: a client that still wants it asks again.
+    """A reply that cannot be sent is lost and logged: a client that still wants it asks again. Of the hints that cannot
+    be sent the newest is sent again, until Kafka has one.
 
     `send` sends records of one partition in order. `find` returns the number of partitions of a reply topic, which it
     makes if it is missing. An error of either concerns that topic alone. `spawn` runs a task in the background.
@@ -57,6 +59,7 @@ class Sender:
         self._waiting: dict[str, list[ProducerRecord]] = {}
         self._queues: dict[tuple[str, int], list[ProducerRecord]] = {}
         self._drained = asyncio.Condition()
+        self._is_ending = False
         self._lookups = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
         self.pending = 0
         """Replies on their way, and `pending_bytes` of them."""
@@ -90,7 +93,7 @@ class Sender:
             await self._drained.wait_for(lambda: self.pending < MAX_PENDING and self.pending_bytes < MAX_PENDING_BYTES)
 
     def hint(self, topic: str, partition: int, value: bytes) -> None:
-        """Send a commit hint in the background; a lost one costs at most the tailer's poll interval."""
+        """Send a commit hint in the background."""
         queue = self._queue(topic, partition, counted=False)
         if len(queue) >= MAX_HINTS:
             queue.clear()  # the newest names the newest commit
@@ -147,6 +150,8 @@ class Sender:
                     self._topics.pop(place[0], None)
                     self._say_lost(place[0], len(records), error)
                     self.lost += counted * len(records)
+                    if not counted:
+                        await self._hint_again(queue, records[-1])
                 finally:
                     if counted:
                         await self._settled(records)
@@ -154,6 +159,16 @@ class Sender:
             del self._queues[place]
             if counted and queue:
                 await self._settled(queue)
+
+    async def _hint_again(self, queue: list[ProducerRecord], hint: ProducerRecord) -> None:
+        """Have a hint sent again that could not be, unless a newer one waits, or there is to be nothing sent."""
+        await asyncio.sleep(HINT_AGAIN_SECONDS)
+        if not queue and not self._is_ending:
+            queue.append(hint)
+
+    def end(self) -> None:
+        """Send what waits, and nothing again."""
+        self._is_ending = True
 
     def _say_lost(self, topic: str, count: int, error: Exception) -> None:
         """What may not be sent is said now and then: it is so for as long as nobody grants the right."""

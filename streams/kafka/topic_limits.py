@@ -15,6 +15,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
+from streams.kafka.topic_metadata import ask_any
+
 LIMIT_SECONDS = 30.0
 """The time for which an answer holds."""
 USUAL_LARGEST = 1_048_588
@@ -71,7 +73,7 @@ async def ask_largest(client: Any, topic: str) -> int:
     """
     request = DescribeConfigsRequest([(_TOPIC, topic, ["max.message.bytes"])])
     try:
-        response = await client.send(client.get_random_node(), request)
+        response = await ask_any(client, request)
         [(code, _, _, _, entries)] = response.resources
         if code:
             raise for_code(code)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from aiokafka.errors import LeaderNotAvailableError, TopicAuthorizationFailedError
+from aiokafka.client import CoordinationType
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    LeaderNotAvailableError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import (
     AbstractType,
     Boolean,
@@ -122,11 +131,14 @@ class TopicMetadata:
     rights: frozenset[str] | None = None
     """What this process may do with it, of READ and WRITE; None where the broker does not say."""
     without_leader: frozenset[int] = frozenset()
+    copies: int = 1
+    """How often each partition is kept, the one that is kept least."""
 
 
 def _of(topic: Mapping[str, Any]) -> TopicMetadata:
     without = frozenset(partition["partition"] for partition in topic["partitions"] if partition["leader"] < 0)
-    return TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]), _rights(topic), without)
+    copies = min((len(partition["replicas"]) for partition in topic["partitions"]), default=1)
+    return TopicMetadata(topic["topic_id"].hex, len(topic["partitions"]), _rights(topic), without, copies)
 
 
 def _rights(topic: Mapping[str, Any]) -> frozenset[str] | None:
@@ -134,10 +146,23 @@ def _rights(topic: Mapping[str, Any]) -> frozenset[str] | None:
     return None if operations < 0 else frozenset(name for name, bit in _RIGHTS.items() if operations >> bit & 1)
 
 
+async def ask_any(client: Any, request: Request[Any]) -> Any:
+    """What any broker can answer, by the first that does, through an AIOKafkaClient: one of them may be down. Raises
+    the `KafkaError` of the last."""
+    nodes = [broker.nodeId for broker in client.cluster.brokers()]
+    failed: KafkaError = KafkaConnectionError("no broker is known")
+    for node in random.sample(nodes, len(nodes)):
+        try:
+            return await client.send(node, request)
+        except KafkaError as error:
+            failed = error
+    raise failed
+
+
 async def cluster_id(client: Any) -> str:
     """The id of the cluster that an AIOKafkaClient is connected to: it is made with the cluster, and stays. Empty for
     brokers that have none."""
-    response = (await client.send(client.get_random_node(), _TopicIdsRequest(()))).to_object()
+    response = (await ask_any(client, _TopicIdsRequest(()))).to_object()
     return response["cluster_id"] or ""
 
 
@@ -159,8 +184,7 @@ async def existing(client: Any, topics: Iterable[str]) -> dict[str, TopicMetadat
 
 async def look(client: Any, topics: Iterable[str]) -> tuple[dict[str, TopicMetadata | None], list[str]]:
     """The same, and beside it those that may not be looked at."""
-    node = client.get_random_node()
-    response = (await client.send(node, _TopicIdsRequest(topics))).to_object()
+    response = (await ask_any(client, _TopicIdsRequest(topics))).to_object()
     found = {
         topic["topic"]: _of(topic) if topic["error_code"] == 0 else None
         for topic in response["topics"]
@@ -168,3 +192,14 @@ async def look(client: Any, topics: Iterable[str]) -> tuple[dict[str, TopicMetad
     }
     forbidden = TopicAuthorizationFailedError.errno
     return found, [topic["topic"] for topic in response["topics"] if topic["error_code"] == forbidden]
+
+
+async def may_join(client: Any, group: str) -> bool:
+    """Whether this process may be a member of a consumer group. Raises `KafkaError`."""
+    try:
+        broker = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    except GroupAuthorizationFailedError:
+        return False
+    # Of nobody: who may be a member hears that he is none, and nothing comes of it.
+    answer = await client.send(broker, HeartbeatRequest(group, -1, ""))
+    return bool(answer.error_code != GroupAuthorizationFailedError.errno)

@@ -1,22 +1,48 @@
 """The watch over topics: the number of their partitions, which anybody can raise by hand, their leaders, and whether
-this process may still do with them what it has to."""
+this process may still do with them what it has to; and whether it may still be in its consumer groups."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.supervisor import Supervisor
+from streams.kafka.client import KafkaClient
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topics import Topic, by_name, lacking
-from streams.security.refusals import TopicForbidden
+from streams.security.refusals import TopicForbidden, group_forbidden
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 20.0
+
+
+def watches(
+    broker: KafkaClient, topics: Iterable[Topic], groups: Iterable[str], supervisor: Supervisor
+) -> list[asyncio.Task[None]]:
+    """The tasks that look at both."""
+    return [
+        supervisor.keep("topics", lambda: watch_topics(broker.look, topics, supervisor)),
+        supervisor.keep("consumer groups", lambda: watch_groups(broker.may_join, groups, supervisor)),
+    ]
+
+
+async def watch_groups(
+    may_join: Callable[[str], Awaitable[bool]], groups: Iterable[str], supervisor: Supervisor
+) -> None:
+    """Look every 20 s, for ever; `may_join` asks the broker. A group in which this process may not be is a trouble."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for group in groups:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                if await may_join(group):
+                    supervisor.well(group)
+                elif supervisor.trouble(group, reason := group_forbidden(group)):
+                    log.error("%s", reason)
 
 
 async def watch_topics(

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.protocol.admin import DescribeConfigsRequest
 
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_metadata import READ as READ
 from streams.kafka.topic_metadata import WRITE as WRITE
-from streams.kafka.topic_metadata import TopicMetadata, cluster_id, look
+from streams.kafka.topic_metadata import TopicMetadata, ask_any, cluster_id, look
 from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 FOREVER = -1
-MAX_REPLICATION = 3
+USUAL_COPIES = 3
 METADATA_TIMEOUT = 30.0
 
 
@@ -71,11 +73,11 @@ class Topic:
     needs: tuple[str, ...] = ()
     """The rights without which this process cannot do what it has the topic for."""
 
-    def configs(self, replication: int) -> dict[str, str]:
-        """The settings of the topic, with this number of replicas.
+    def configs(self, copies: int) -> dict[str, str]:
+        """The settings of the topic, of which each partition has so many copies.
 
-        An acknowledged record outlives the loss of any one broker where there is another: with three replicas two must
-        have it, and a replica that lacks it never becomes the leader.
+        An acknowledged record outlives the loss of any one broker where there are three: two must have it, and a
+        replica that lacks it never becomes the leader.
         """
         return {
             "retention.ms": str(self.retention_ms),
@@ -83,9 +85,15 @@ class Topic:
             # The broker's clock. By the clock of a sender that is wrong, a message would be refused (an hour ahead) or
             # removed before it is read (behind).
             "message.timestamp.type": "LogAppendTime",
-            "min.insync.replicas": str(max(1, replication - 1)),
+            "min.insync.replicas": str(in_sync(copies)),
             "unclean.leader.election.enable": "false",
         }
+
+
+def in_sync(copies: int) -> int:
+    """How many of a partition's copies must have a record before it is acknowledged: so many that it can be written to
+    without one of two or three brokers, or without two of five."""
+    return (copies + 1) // 2
 
 
 def commands_topic(namespace: str, type: str) -> str:
@@ -112,6 +120,16 @@ def dead_letters_topic(namespace: str, type: str) -> str:
 def control_topic(namespace: str, app: str = "projections") -> str:
     """The topic of the orders of operators to the projections of an app."""
     return f"{namespace}{app}-control"
+
+
+def audit_topic(namespace: str, days: int, *needs: str) -> Topic:
+    """The topic of what operators order, of all apps of a namespace: in one order, and kept for so many days."""
+    return Topic(f"{namespace}operations-audit", 1, days * DAY, any_partitions=True, needs=needs)
+
+
+def keys_topic(namespace: str, context: str) -> str:
+    """The topic of the keys with which the workers of a context check in whose name commands come."""
+    return f"{namespace}{context}-keys"
 
 
 def replies_topic(namespace: str) -> str:
@@ -151,6 +169,11 @@ def changelog_topic(name: str, partitions: int) -> Topic:
     return Topic(name, partitions, FOREVER, cleanup="compact", needs=(READ, WRITE))
 
 
+def key_topic(name: str, *needs: str) -> Topic:
+    """A topic of keys: the last value of each, for ever."""
+    return Topic(name, 1, FOREVER, cleanup="compact", needs=needs)
+
+
 async def ensure_topics(
     clients: ClientFactory, topics: Iterable[Topic], make: bool = True
 ) -> Mapping[str, TopicMetadata]:
@@ -162,26 +185,32 @@ async def ensure_topics(
     this process lacks a right; what it does not need, and may not look at, or is not to make, is left out.
     """
     wanted = by_name(topic for topic in topics if make or topic.needs)
+    async with clients.administering() as admin:
+        client = admin._client
+        present = await _present(client, wanted)
+        missing = [topic for name, topic in wanted.items() if name not in present]
+        if missing and not make:
+            names = ", ".join(sorted(topic.name for topic in missing))
+            raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
+        if missing:
+            await _make(admin, missing, clients.copies)
+            present = await _once_led(client, wanted, missing)
+        _warn_of_few_copies(present, clients.copies or min(USUAL_COPIES, len(client.cluster.brokers())))
+        await _look_at_settings(client, wanted, present)
+    return present
+
+
+async def _once_led(client: Any, wanted: dict[str, Topic], made: Sequence[Topic]) -> dict[str, TopicMetadata]:
+    """The metadata of all topics, as soon as those that were made have leaders. Raises `TopicError`."""
     present: dict[str, TopicMetadata] = {}
-    missing: list[Topic] = []
     try:
-        async with clients.administering() as admin:
-            client = admin._client
+        async with asyncio.timeout(METADATA_TIMEOUT):
             present = await _present(client, wanted)
-            missing = [topic for name, topic in wanted.items() if name not in present]
-            if missing and not make:
-                names = ", ".join(sorted(topic.name for topic in missing))
-                raise TopicError(f"there is no topic {names}, and SETUP=never: run `faust -A <app> setup`")
-            if missing:
-                replication = min(MAX_REPLICATION, len(client.cluster.brokers()))
-                await _create(admin, missing, replication)
-                async with asyncio.timeout(METADATA_TIMEOUT):
-                    while not _are_led(missing, present):
-                        await asyncio.sleep(0.05)
-                        present = await _present(client, wanted)
-            await _look_at_times(admin, [name for name in wanted if name.endswith(commands_topic("", ""))])
+            while not _are_led(made, present):
+                await asyncio.sleep(0.05)
+                present = await _present(client, wanted)
     except TimeoutError:
-        names = ", ".join(topic.name for topic in missing if not _are_led([topic], present))
+        names = ", ".join(topic.name for topic in made if not _are_led([topic], present))
         raise TopicError(
             f"Kafka has no leader for {names} after {METADATA_TIMEOUT:.0f} s: look at the brokers"
         ) from None
@@ -193,21 +222,49 @@ def _are_led(topics: Iterable[Topic], present: Mapping[str, TopicMetadata]) -> b
     return all(topic.name in present and not present[topic.name].without_leader for topic in topics)
 
 
-async def _look_at_times(admin: AIOKafkaAdminClient, names: list[str]) -> None:
-    """Warn about topics of these that have the times of senders."""
-    try:
-        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    except (KafkaError, TimeoutError):  # it must not be asked, or does not answer
-        return
-    for _, _, _, name, entries in (resource for response in responses for resource in response.resources):
-        times = {key: value for key, value, *_ in entries}.get("message.timestamp.type")
-        if times not in (None, "LogAppendTime"):
+def _warn_of_few_copies(present: Mapping[str, TopicMetadata], wanted: int) -> None:
+    """Warn about topics that are not kept as often as they might be."""
+    if few := sorted(name for name, topic in present.items() if topic.copies < wanted):
+        log.warning(
+            "%s: Kafka keeps fewer than %d copies, and what it has acknowledged may be lost with a broker: give them %d"
+            ' by kafka-reassign-partitions, see "Topics" in docs/operations.md',
+            ", ".join(few),
+            wanted,
+            wanted,
+        )
+
+
+async def _look_at_settings(client: Any, wanted: Mapping[str, Topic], present: Mapping[str, TopicMetadata]) -> None:
+    """Warn about topics of commands that have the times of senders, and about topics of which one copy may be
+    acknowledged although there are three."""
+    commands = {name for name in wanted if name.endswith(commands_topic("", ""))}
+    asked = commands | {name for name, topic in wanted.items() if WRITE in topic.needs}
+    unsafe = []
+    for name, settings in (await _settings(client, sorted(asked))).items():
+        times, acknowledged = settings.get("message.timestamp.type"), settings.get("min.insync.replicas")
+        if name in commands and times not in (None, "LogAppendTime"):
             log.warning(
                 "topic %s has message.timestamp.type=%s: a command is dated by its sender's clock, and Kafka removes"
                 " what that says is old; let it have LogAppendTime",
                 name,
                 times,
             )
+        if acknowledged == "1" and present[name].copies >= USUAL_COPIES:
+            unsafe.append(name)
+    if unsafe:
+        log.warning(
+            "%s: min.insync.replicas=1, and what one broker alone has is acknowledged: set it to 2", ", ".join(unsafe)
+        )
+
+
+async def _settings(client: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The settings of topics by name; of none where they must not be asked for, or Kafka does not answer."""
+    request = DescribeConfigsRequest([(ConfigResourceType.TOPIC, name, None) for name in names])
+    try:
+        response = await ask_any(client, request)
+    except (KafkaError, TimeoutError):
+        return {}
+    return {name: {key: value for key, value, *_ in entries} for _, _, _, name, entries in response.resources}
 
 
 async def look_at_topics(clients: ClientFactory, topics: Iterable[Topic]) -> tuple[str, list[str]]:
@@ -264,17 +321,35 @@ def lacking(topic: Topic, rights: frozenset[str] | None) -> str:
     return ""
 
 
-async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
+async def _make(admin: AIOKafkaAdminClient, topics: list[Topic], copies: int) -> None:
+    """Make topics with so many copies; 0: with three, or with as many as Kafka has brokers.
+
+    Kafka counts the brokers that it knows, whether or not they are up just now; so what is made while one of three is
+    down has three copies. Raises `TopicError`, and `KafkaError` where no broker takes a topic.
+    """
+    missing = topics
+    for count in [copies] if copies else range(USUAL_COPIES, 0, -1):
+        missing = await _refused(admin, missing, count)
+        if not missing:
+            return
+    if copies:
+        raise TopicError(f"Kafka has fewer than REPLICAS={copies} brokers: start the others, or say how many there are")
+    raise InvalidReplicationFactorError("no broker takes topics")
+
+
+async def _refused(admin: AIOKafkaAdminClient, topics: list[Topic], copies: int) -> list[Topic]:
+    """Make topics with so many copies, and return those for which Kafka has too few brokers. Raises `TopicError`."""
     response = await admin.create_topics(
-        [
-            NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.configs(replication))
-            for topic in topics
-        ]
+        [NewTopic(topic.name, topic.partitions, copies, topic_configs=topic.configs(copies)) for topic in topics]
     )
+    refused = set()
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
-        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+        if error is InvalidReplicationFactorError:
+            refused.add(name)
+        elif error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
             may_not = "this process may not make it: an administrator is to run `faust -A <app> setup`"
             raise TopicError(f"there is no topic {name}, and {may_not}")
-        if code and error is not TopicAlreadyExistsError:
+        elif code and error is not TopicAlreadyExistsError:
             raise TopicError(f"topic {name} cannot be made: {error.__name__} {rest[0] if rest and rest[0] else ''}")
+    return [topic for topic in topics if topic.name in refused]

@@ -55,19 +55,22 @@ class Derivation:
         self._is_finishing = self._ended = False
 
     async def repair(self, head: Commit) -> None:
-        """Derive the commits that the former owner may not have derived: from its derived_nr to `head`.
+        """Derive the commits that the former owner may not have derived: from its derived_nr to `head`, which begins an
+        epoch and has nothing to derive.
 
         Raises `Unavailable`, and the errors of the journal.
         """
         self.derived_nr = head.derived_nr
-        while self.derived_nr < head.nr:
-            commits = await self._journal.commits(self._log, self.derived_nr, REPAIR_COMMITS)
+        while self.derived_nr < head.nr - 1:
+            most = min(REPAIR_COMMITS, head.nr - 1 - self.derived_nr)
+            commits = await self._journal.commits(self._log, self.derived_nr, most)
             if not commits:
                 raise Unavailable(f"{self._log}: commit {self.derived_nr + 1} of {head.nr} cannot be read yet")
             await self._journal.derive(commits)
             if self._dispatch is not None:
                 await self._dispatch(commits)
             self.derived_nr = commits[-1].nr
+        self.derived_nr = head.nr
 
     async def put(self, commit: Commit, snapshots: Sequence[PendingSnapshot]) -> None:
         """Have a commit derived, and the snapshots taken after it saved; waits while too many commits are pending.

@@ -7,7 +7,7 @@ logs that there are or will be, so the workers that have them look at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from streams.journal.layout import Layout, LogSpan
@@ -24,39 +24,32 @@ class Announcement(Protocol):
     def offset(self) -> int: ...
 
 
-class LayoutWatch:
+class LayoutWatch(LayoutFollower):
     """The layout of a type as a worker follows it. It is the receiver of the topic of logs."""
 
     def __init__(self, journal: Log, type: str, broker: KafkaClient, topic: str) -> None:
         self.reader = LayoutReader(journal, type)
+        super().__init__(self.reader)
         self._journal = journal
         self._type = type
         self._broker = broker
         self._topic = topic
-        self._follower = LayoutFollower(self.reader)
         self._covered: dict[int, int] = {}
 
     async def receive(self, partition: int, records: Sequence[Announcement]) -> None:
         self._covered[partition] = records[-1].offset + 1
-        self._follower.look_soon()
+        self.look_soon()
 
     def covered(self, partition: int) -> int | None:
         return self._covered.get(partition)
 
-    async def follow(self, changed: Callable[[Layout], Awaitable[None]]) -> None:
-        """As `LayoutFollower.follow`."""
-        await self._follower.follow(changed)
-
-    def look_soon(self) -> None:
-        """What was announced may have been heard by somebody else."""
-        self._follower.look_soon()
-
     async def note_seal(self, span: LogSpan, nr: int) -> None:
         """Write into the layout that a log ends with commit `nr`, and announce it. Raises `Unavailable`."""
-        layout = await self.reader.look()
+        layout = self.reader.layout  # an older one is refused, and the newest is the answer
         while (sealed := layout.seal(span.number, nr)) is not layout:
             layout = await self._journal.change_layout(self._type, sealed)
-        self._follower.look_soon()
+        self.reader.note(layout)
+        self.has_changed()
         await announce(self._broker, self._topic, layout)
 
 

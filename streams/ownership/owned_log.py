@@ -17,17 +17,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any, Protocol
-
-from aiokafka.structs import ConsumerRecord
+from typing import Protocol
 
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
-from streams.deciding.messages import message_of
 from streams.journal.layout import LogSpan
 from streams.journal.port import Fenced, Unavailable
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.ownership.command_reading import CommandReading
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
 from streams.ownership.takeover import LogSealed
 from streams.ownership.waiting import WaitingLog
@@ -187,12 +185,18 @@ class OwnedLog:
 
     async def _is_done(self, reader: KafkaCommandReader) -> bool:
         """Own the log once, and seal it where it is to end. Returns False where ownership was lost."""
+        reading: CommandReading | None = None
         try:
-            owner = await self._take_over()
+            owner = await self._new_owner()
+            reading = CommandReading(owner, reader)
+            await self._take_over(owner, reading)
+            error = None if self._is_ending else await self._serve(owner, reading)
         except LogSealed as sealed:
             await self._note_seal(sealed.nr)
             return True
-        error = None if self._is_ending else await self._serve(owner, reader)
+        finally:
+            if reading is not None:
+                await reading.end()
         if error is None and self._is_ending and not self._is_stopping:
             error = await self._seal(owner)
         if error is None or self._is_stopping:
@@ -200,7 +204,8 @@ class OwnedLog:
         await self._give_up(owner, error)
         return False
 
-    async def _take_over(self) -> Owner:
+    async def _new_owner(self) -> Owner:
+        """One that is the owner, or is to take over."""
         self._stage = Stage.TAKING_OVER
         async with asyncio.timeout(TAKE_OVER_SECONDS):
             topic = await self._worker.describe()
@@ -210,29 +215,20 @@ class OwnedLog:
             await self._drop_owner("the command topic was made again")
         if self.owner is None:
             self.owner = self._worker.new_owner(self.span, self._parents, topic.id, self.waiting)
-        if not self.owner.is_owner:
-            await self.owner.take_over()
-            if self.owner.is_first:  # else another one may have changed what was known
-                self.owner.handler.cache.go_on_from(self._known)
-            self._known = ()
         return self.owner
 
-    async def _serve(self, owner: Owner, reader: KafkaCommandReader) -> Exception | None:
+    async def _take_over(self, owner: Owner, reading: CommandReading) -> None:
+        if not owner.is_owner:
+            await owner.take_over(self._known, reading.begin)
+            self._known = ()
+            await reading.settle()
+
+    async def _serve(self, owner: Owner, reading: CommandReading) -> Exception | None:
         """Read and decide, until ownership is lost, for the reason that is returned; None where `stop` ends it."""
-        owner.open(reader)
+        reading.open()
         self.waiting.end()
         self._stage = Stage.DECIDING
-        reading = asyncio.create_task(self._read(owner, reader), name=f"reading the commands of {self.name}")
-        try:
-            return await owner.run()
-        finally:
-            await cancel(reading)
-
-    async def _read(self, owner: Owner, reader: KafkaCommandReader) -> None:
-        try:
-            await reader.run(owner.covered, _Commands(owner))
-        except Exception as error:
-            owner.lose(error)
+        return await owner.run()
 
     async def _seal(self, owner: Owner) -> Exception | None:
         """End the log; the error by which ownership was lost before that."""
@@ -268,16 +264,3 @@ class OwnedLog:
         assert self.owner is not None
         await self.owner.close(why=why)
         self.owner = None  # and not before: cut short by a rebalance, the rest is done in that
-
-
-class _Commands:
-    """Has an owner take what a reader brings."""
-
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-
-    async def deliver(self, slice: int, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
-        await self._owner.deliver(slice, map(message_of, records))
-
-    def went_back(self, slice: int) -> None:
-        self._owner.went_back(slice)

@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
-from streams.deciding.cache import encode_snapshots
+from streams.deciding.cache import Cache, encode_snapshots
 from streams.deciding.decided_group import HeldCommand
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message
 from streams.journal.layout import LogSpan
-from streams.journal.port import Commit, Fenced, Journal, Unavailable
+from streams.journal.port import Commit, Fenced, Journal, SliceHead, Unavailable
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
 from streams.observability.instruments import Instruments
@@ -128,21 +128,36 @@ class Owner:
     @property
     def covered(self) -> Mapping[int, int]:
         """The offset behind the last command that a commit covers, by slice; empty as long as it owns nothing."""
-        return {slice: head.offset + 1 for slice, head in self.head.slices.items()} if self.head is not None else {}
+        return _next_offsets(self.head.slices) if self.head is not None else {}
 
-    async def take_over(self) -> None:
+    async def take_over(
+        self, known: Sequence[Cache] = (), inherits: Callable[[Mapping[int, int]], None] = lambda offsets: None
+    ) -> None:
         """Become the owner: from here on the former one cannot append. Raises `Unavailable`, `TimeoutError`,
         `LogSealed`, and the errors of the journal; may be tried again, and then goes on with the rest.
+
+        `inherits` is told early from which offsets a log goes on that has parents, if nobody has had it before; `known`
+        are the caches of these parents.
 
         Then derives the commits that the former owner may not have derived.
         """
         began = time.monotonic()
         if self.head is None:
+            self.handler.cache.go_on_from(known)
             async with asyncio.timeout(TAKE_OVER_SECONDS):
                 old, self.head = await take_over(
-                    self._journal, self._commands, self.log, self.span, self.topic_id, self.identity, self._parents
+                    self._journal,
+                    self._commands,
+                    self.log,
+                    self.span,
+                    self.topic_id,
+                    self.identity,
+                    self._parents,
+                    lambda slices: inherits(_next_offsets(slices)),
                 )
             self.is_first = old is None
+            if not self.is_first:
+                self.forget()
             self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
         commit = self.head
         await self.derivation.repair(commit)
@@ -158,6 +173,17 @@ class Owner:
         )
         self._metrics.taken_over(self.takeover_seconds)
         self._follower.taken(commit)
+        # A former owner may have died before it told of its last commit; a tail that reads this one finds it.
+        self._replies.hint(self.span.seat, commit)
+
+    async def warm(self, messages: Iterable[Message]) -> None:
+        """Load the aggregates of commands that are to come. Right before `open`, and where nobody has had the log."""
+        await self.handler.warm(messages)
+        self.handler.cache.shrink(self.span.begins_after)
+
+    def forget(self) -> None:
+        """Another owner may have changed what was loaded or known."""
+        self.handler.cache.clear()
 
     def open(self, source: CommandSource) -> None:
         """Take messages, which `source` brings, of each slice from the command after the last one committed. Does
@@ -347,6 +373,10 @@ class Owner:
         self._metrics.committed(group, written)
         await self.derivation.put(commit, group.snapshots)
         self.queue.put_back(rest)
+
+
+def _next_offsets(slices: Mapping[int, SliceHead]) -> Mapping[int, int]:
+    return {slice: head.offset + 1 for slice, head in slices.items()}
 
 
 def _reason(error: Exception) -> str:

@@ -5,10 +5,12 @@ seal, a commit behind which nobody appends; the logs that go on from it begin wi
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
+from streams.concurrency.tasks import all_of
 from streams.journal.layout import LogSpan
 from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHead, Unavailable, log_type
 from streams.journal.slice_log import seals_before
@@ -34,24 +36,29 @@ async def take_over(
     topic_id: str,
     owner: str,
     parents: Sequence[LogSpan] = (),
+    inherits: Callable[[Mapping[int, SliceHead]], None] = lambda slices: None,
 ) -> tuple[Commit | None, Commit]:
     """Make `owner` the owner of the log `name`, which goes on from its `parents`. Returns the former head, and the
     commit that begins the new epoch.
 
-    Reads the head, appends at the next number, and starts again when another owner was faster. Raises `Unavailable`,
-    and `LogSealed`.
+    Reads the head, appends at the next number, and starts again when another owner was faster. `inherits` is told from
+    where the log goes on if nobody has had it before. Raises `Unavailable`, and `LogSealed`.
     """
     seals = await seals_before(journal, log_type(name), span, parents)
     inherited = _inherited(seals, span, topic_id)
+    if parents:
+        inherits(inherited)
     while True:
-        old, ends = await journal.head(name, span.begins_after), await commands.ends()
+        old = await journal.head(name, span.begins_after)
         if old is not None and old.is_seal:
             raise LogSealed(name, old.nr)
+        looks: list[Coroutine[Any, Any, Any]] = [commands.ends()]
+        if old is None:
+            looks.append(commands.check_unpublished(log_type(name), span.begins_after))
+        ends, *_ = await all_of(looks)
         covered = old.slices if old is not None else inherited
         if (old is not None and old.topic_id != topic_id) or _lost(covered, ends):
             await check_topic(commands, name, topic_id)
-        if old is None:
-            await commands.check_unpublished(log_type(name), span.begins_after)
         commit = first_commit(old, name, span, topic_id, ends, owner, inherited)
         try:
             await journal.append(commit)

@@ -10,10 +10,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from streams.kafka.topics import READ, WRITE, Topic, commands_topic
+from streams.kafka.topics import (
+    READ,
+    WRITE,
+    Needs,
+    Topic,
+    audit_topic,
+    commands_topic,
+    replies_topic,
+    reply_topic,
+    type_topics,
+)
+from streams.settings import Settings
 
 DESCRIBE_CONFIGS = "DescribeConfigs"
 """To see how large a record may be, and whose clock dates it."""
+
+DESCRIBE = "Describe"
+OPERATES: Needs = {"commands": (WRITE,), "dead-letters": (READ, WRITE), "events": (READ,), "logs": (WRITE,)}
+"""What somebody needs of the topics of a type who gives orders about it on the command line."""
 
 Pattern = Literal["literal", "prefixed"]
 
@@ -27,15 +42,34 @@ class Acl(NamedTuple):
     operations: tuple[str, ...]
 
 
-def acls(topics: Iterable[Topic], groups: Iterable[str], written_prefixes: Iterable[str] = ()) -> list[Acl]:
-    """For what is needed of these topics, being a member of these groups, and sending to topics with these prefixes. To
-    read or to write is to describe, too; what nothing is needed of is not among them."""
+def acls(
+    topics: Iterable[Topic], groups: Iterable[str], written_prefixes: Iterable[str] = (), watched: Iterable[str] = ()
+) -> list[Acl]:
+    """For what is needed of these topics, being a member of these groups, sending to topics with these prefixes, and
+    looking at groups that are watched. To read or to write is to describe, too; what nothing is needed of is not among
+    them."""
     needs: dict[str, set[str]] = defaultdict(set)
     for topic in topics:
         needs[topic.name].update(topic.needs)
     found = [Acl("topic", name, "literal", _operations(name, some)) for name, some in sorted(needs.items()) if some]
     found += [Acl("topic", name, "prefixed", _operations(name, {WRITE})) for name in sorted({*written_prefixes})]
-    return found + [Acl("group", name, "literal", (READ,)) for name in sorted({*groups})]
+    found += [Acl("group", name, "literal", (READ,)) for name in sorted({*groups})]
+    return found + [Acl("group", name, "literal", (DESCRIBE,)) for name in sorted({*watched} - {*groups})]
+
+
+def of_operators(settings: Settings, types: Iterable[str], group: str) -> list[Acl]:
+    """For whoever gives orders on the command line, about types of an app that is this consumer group."""
+    of_types = [
+        topic for type in types for topic in type_topics(settings.namespace, type, settings.partitions, OPERATES)
+    ]
+    replies = reply_topic(replies_topic(settings.namespace), settings.partitions, READ)
+    found = acls([*of_types, replies, audit_topic(settings.namespace, settings.audit_days, WRITE)], [])
+    return [*found, Acl("group", group, "literal", (DESCRIBE,))]
+
+
+def of_auditors(settings: Settings) -> list[Acl]:
+    """For whoever prints the audit."""
+    return acls([audit_topic(settings.namespace, settings.audit_days, READ)], [])
 
 
 def reaches_types(prefix: str, namespace: str) -> bool:

@@ -29,6 +29,7 @@ from streams.limits import RECORD_BYTES
 from streams.observability import catalog
 from streams.observability.catalog import OTHER
 from streams.observability.instruments import Counter
+from streams.processes.process_signature import SIGNATURE_BYTES, ProcessSignature, cause_of
 from streams.slices import partition_of, slice_of
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class CommandDispatcher:
         source: str,
         slices: int,
         dead_letters_topic: str,
+        signature: ProcessSignature,
         sent: Counter | None = None,
     ) -> None:
         self._sends = sends
@@ -63,6 +65,7 @@ class CommandDispatcher:
         self._source = source
         self._slices = slices
         self._dead_letters_topic = dead_letters_topic
+        self._signature = signature
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
         self._sent = sent or Counter(catalog.COMMANDS_SENT)
 
@@ -73,7 +76,12 @@ class CommandDispatcher:
         """
         for send in self._sends(row.aggregate_id, event):
             key, value, headers = command_record(send, "", self._source, "", row)
-            size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+            size = (
+                SIGNATURE_BYTES
+                + len(key or b"")
+                + len(value or b"")
+                + sum(len(name) + len(text) for name, text in headers)
+            )
             if size > RECORD_BYTES:
                 raise Failure(
                     "TooLarge",
@@ -110,11 +118,17 @@ class CommandDispatcher:
         try:
             sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
             return [
-                (send.to, command_record(send, f"{event_id}#{number}", self._source, event_id, event))
+                (send.to, self._signed(send, f"{event_id}#{number}", event_id, event))
                 for number, send in enumerate(sends)
             ]
         except Exception as bug:  # `check` had found none: other code wrote the event
             raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
+
+    def _signed(self, send: Send, id: str, event_id: str, event: RecordedEvent) -> ProducerRecord:
+        key, value, headers = command_record(send, id, self._source, event_id, event)
+        cause = cause_of(event.principal)
+        signature = self._signature.headers(send.to, send.id, send.command_id or id, send.command, value or b"", cause)
+        return key, value, headers + signature
 
     async def _count_partitions(self, unknown: Iterable[str]) -> None:
         """Learn the number of partitions of topics. A topic that does not exist is looked for again the next time.

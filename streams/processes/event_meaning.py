@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from aggregates.principal import Principal
 from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction
 from schemas.codec import Codec, Undecodable
 from schemas.registry import SchemaError, Schemas
@@ -17,12 +18,23 @@ from streams.journal.event_decoding import NotReadableYet
 from streams.journal.position import stream_name
 from streams.kafka.client import ProducerRecord
 from streams.kafka.published_through import published_place
+from streams.principals.signature import SigningKeys
+from streams.processes.process_signature import ProcessSignature, principal_of
 from streams.slices import partition_of
 
 log = logging.getLogger(__name__)
 
 Routed = tuple[int, ProducerRecord]
 """A command as a record, and its partition of the commands topic."""
+
+
+class _Cause(NamedTuple):
+    """Of an event what the commands say that it means."""
+
+    event_id: str
+    correlation_id: str
+    traceparent: str
+    principal: Principal | None
 
 
 class EventMeaning:
@@ -33,8 +45,15 @@ class EventMeaning:
     manager hears has no schema.
     """
 
-    def __init__(self, manager: ProcessManager[Any, Any, Any], source: str, schemas: Schemas) -> None:
+    def __init__(
+        self,
+        manager: ProcessManager[Any, Any, Any],
+        source: str,
+        schemas: Schemas,
+        keys: SigningKeys | None = None,
+    ) -> None:
         self._manager = manager
+        self._signature = ProcessSignature(manager.type, keys)
         self._source = source
         self._heard = frozenset(manager.hears[source])
         for name in sorted(self._heard - {schema.name for schema in schemas}):
@@ -60,7 +79,7 @@ class EventMeaning:
         if headers.get("ce_type", b"").decode(errors="replace") not in self._read:
             return []
         try:
-            id, event_id, correlation_id, traceparent = self._identity(record, headers)
+            id, cause = self._identity(record, headers)
             parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
         except Undecodable as error:
             raise NotReadableYet(f"{error}: deploy the version that knows it") from None
@@ -75,15 +94,29 @@ class EventMeaning:
                 for reaction in self._manager.hear(ForeignEvent(self._source, id, schema.name, fields))
             ]
             return [
-                _command(reaction, number, event_id, correlation_id, traceparent, partitions, source)
-                for number, reaction in enumerate(reactions)
+                self._command(reaction, number, cause, partitions, source) for number, reaction in enumerate(reactions)
             ]
         except Exception as bug:
             log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
             raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
 
-    def _identity(self, record: Any, headers: Mapping[str, bytes]) -> tuple[str, str, str, str]:
-        """Aggregate id, event id, correlation id and traceparent. Raises `ValueError`."""
+    def _command(self, reaction: Reaction[Any], number: int, cause: _Cause, partitions: int, source: str) -> Routed:
+        id = f"{cause.event_id}#{number}" if number else cause.event_id
+        name, data = type(reaction.command).__name__, msgspec.json.encode(reaction.command)
+        headers = command_headers(
+            id,
+            name,
+            source,
+            correlation_id=cause.correlation_id,
+            causation_id=cause.event_id,
+            traceparent=cause.traceparent,
+        )
+        headers += self._signature.headers(self._manager.type, reaction.process, id, name, data, cause.principal)
+        key = reaction.process.encode()
+        return partition_of(key, partitions), (key, data, headers)
+
+    def _identity(self, record: Any, headers: Mapping[str, bytes]) -> tuple[str, _Cause]:
+        """The aggregate id, and what the event says of itself. Raises `ValueError`."""
         if not record.key or not record.value:
             raise ValueError("it has no key, or no value")
         event_id = headers.get("ce_id", b"").decode()
@@ -91,31 +124,12 @@ class EventMeaning:
         if published_place(headers, stream) is None:
             raise ValueError(f"its ce_id {event_id[:100]!r} is not its ce_position, or no position of {stream}")
         traceparent = headers.get("ce_traceparent", b"").decode()
-        return record.key.decode(), event_id, headers.get("ce_correlationid", b"").decode(), traceparent
+        principal = principal_of(headers)
+        cause = _Cause(event_id, headers.get("ce_correlationid", b"").decode(), traceparent, principal)
+        return record.key.decode(), cause
 
     def _pass_over(self, record: Any, error: Exception) -> None:
         place = record.topic, record.partition
         if self._logged.get(place, -1) < record.offset:
             self._logged[place] = record.offset
             log.error("%s-%d: offset %d is no event of ours, and is passed over: %s", *place, record.offset, error)
-
-
-def _command(
-    reaction: Reaction[Any],
-    number: int,
-    event_id: str,
-    correlation_id: str,
-    traceparent: str,
-    partitions: int,
-    source: str,
-) -> Routed:
-    headers = command_headers(
-        f"{event_id}#{number}" if number else event_id,
-        type(reaction.command).__name__,
-        source,
-        correlation_id=correlation_id,
-        causation_id=event_id,
-        traceparent=traceparent,
-    )
-    key = reaction.process.encode()
-    return partition_of(key, partitions), (key, msgspec.json.encode(reaction.command), headers)

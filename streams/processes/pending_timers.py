@@ -31,24 +31,26 @@ PRAGMA cache_size = -{CACHE_KIB};
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE pending (
-    page INTEGER, id TEXT, due TEXT, nr INTEGER, idx INTEGER, correlation_id TEXT, ask TEXT, pause INTEGER,
+    page INTEGER, id TEXT, due TEXT, nr INTEGER, idx INTEGER, correlation_id TEXT, principal TEXT,
+    ask TEXT, pause INTEGER,
     PRIMARY KEY (page, id)
 ) WITHOUT ROWID;
 CREATE INDEX by_time ON pending (ask);
 CREATE INDEX asked ON pending (pause) WHERE pause > 0;
 """
-_TIMER = "id, due, nr, idx, correlation_id"
+_TIMER = "id, due, nr, idx, correlation_id, principal"
 
 
 class PendingTimer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A timer as it was scheduled last: when it is due (ISO 8601 in UTC, so that texts are in the order of time), and
-    the commit and index of the event that says so."""
+    the commit and index of the event that says so, and who has scheduled it."""
 
     id: str
     due: str
     nr: int
     index: int
     correlation_id: str
+    principal: str = ""
 
 
 Page = tuple[int, int]
@@ -73,7 +75,7 @@ class PendingTimers:
     def schedule(self, timers: Iterable[PendingTimer]) -> None:
         """These are pending; one that was already is so at its new time only."""
         self._rows.executemany(
-            "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+            "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
             ((self._page_of(timer.id), *msgspec.structs.astuple(timer), timer.due) for timer in timers),
         )
 

@@ -29,6 +29,7 @@ from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer
 from streams.ownership.replies import AROUND_BYTES, fitting
+from streams.principals.signature import SigningKeys
 from streams.processes.event_meaning import EventMeaning
 from streams.settings import Settings
 
@@ -68,6 +69,7 @@ class Router:
         source: str,
         schema_root: str | Path,
         broker: KafkaClient,
+        keys: SigningKeys | None = None,
     ) -> None:
         self._settings = settings
         self.group = group
@@ -77,7 +79,7 @@ class Router:
         self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
         self._meanings = {
             topics.events_topic(settings.namespace, source): EventMeaning(
-                manager, source, Schemas.load(schema_root, source)
+                manager, source, Schemas.load(schema_root, source), keys
             )
             for source in manager.hears
         }

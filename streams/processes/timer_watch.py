@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from aggregates.timer import TimerFired, TimerScheduled
+from aggregates.timer import FireTimer, TimerFired, TimerScheduled
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
@@ -34,11 +34,14 @@ from streams.moments import in_utc
 from streams.observability import catalog
 from streams.observability.instruments import Instruments
 from streams.ownership.follower import LogFollower
+from streams.principals.signature import SigningKeys
 from streams.processes.pending_timers import FORM, PAGES, Page, PendingTimer, PendingTimers
+from streams.processes.process_signature import ProcessSignature, cause_of
 from streams.slices import slice_of
 
 log = logging.getLogger(__name__)
 
+FIRE = FireTimer.__name__
 PAGE_TYPE = "timer#pending"
 """Under this type the journal keeps the pages, as snapshots of `<stream>/<page>`. No aggregate type has a `#`."""
 ROWS_AROUND = 8_000
@@ -67,6 +70,7 @@ class TimerWatch(LogFollower):
         broker: KafkaClient,
         supervisor: Supervisor,
         instruments: Instruments | None = None,
+        keys: SigningKeys | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._type = context.decider.type
@@ -79,6 +83,7 @@ class TimerWatch(LogFollower):
         self._journal = journal
         self._broker = broker
         self._supervisor = supervisor
+        self._signature = ProcessSignature(self._type, keys)
         self._now = now
         self._head = self._taken = 0
         """The newest commit that is durable, and the one with which the owner has taken over."""
@@ -186,7 +191,8 @@ class TimerWatch(LogFollower):
             for event in await decode_event(self._codec, self._journal, row.data):
                 if isinstance(event, TimerScheduled):
                     due = in_utc(event.due)
-                    timers.schedule([PendingTimer(row.aggregate_id, due, commit.nr, index, row.correlation_id)])
+                    timer = PendingTimer(row.aggregate_id, due, commit.nr, index, row.correlation_id, row.principal)
+                    timers.schedule([timer])
                 else:
                     timers.end(row.aggregate_id)
                 if isinstance(event, TimerFired) and commit.nr > self._taken:
@@ -224,8 +230,14 @@ class TimerWatch(LogFollower):
         records: dict[int, list[ProducerRecord]] = defaultdict(list)
         for timer in timers:
             slice = slice_of(timer.id, self._slices)
-            records[slice].append(fire_timer(timer, stream_name(self._type, slice), self._source))
+            records[slice].append(self._fire_timer(timer, stream_name(self._type, slice)))
         await asyncio.gather(*(self._broker.publish(self._topic, *batch) for batch in records.items()))
+
+    def _fire_timer(self, timer: PendingTimer, stream: str) -> ProducerRecord:
+        key, data, headers = fire_timer(timer, stream, self._source)
+        id = dict(headers)["ce_id"].decode()
+        signature = self._signature.headers(self._type, timer.id, id, FIRE, data or b"", cause_of(timer.principal))
+        return key, data, headers + signature
 
     # -- pages -----------------------------------------------------------------------------------------
 
@@ -276,5 +288,5 @@ def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:
     """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
     goes on in the trace of whoever scheduled it."""
     id = f"fire:{position_text(stream, timer.nr, timer.index)}"
-    headers = command_headers(id, "FireTimer", source, correlation_id=timer.correlation_id)
+    headers = command_headers(id, FIRE, source, correlation_id=timer.correlation_id)
     return timer.id.encode(), msgspec.json.encode({"due": timer.due}), headers

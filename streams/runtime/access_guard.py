@@ -1,14 +1,18 @@
-"""Each request held against what its route needs, and a line of the log for each that changes something.
+"""Each request held against what its route needs, and a trace of each that changes something.
 
 What a route needs stands beside its view (`streams/web/operation.py`); one whose view says nothing needs an operator.
 Where the settings have no way to say who one is (`streams.access.access`), whoever comes may do everything.
+
+The log has a line for each change. What an operator orders is in the audit besides, before it is done: see
+`streams.audit`.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -19,11 +23,14 @@ from streams.access.principal import (
     Need,
     NotKnown,
     NotKnownNow,
+    Principal,
     Role,
     asked_by,
     current,
     current_principal,
 )
+from streams.audit.requests import action_of, ending_by, ending_of
+from streams.audit.trail import AuditTrail, NotAudited
 from streams.runtime.log_lines import RateLimit
 from streams.runtime.web_guard import SAFE, Refusal, problem_response
 
@@ -79,12 +86,45 @@ async def may_audit(app: Any, request: Any) -> bool:
     return bool(app.access.grants.allow(who.principal, Need(Role.AUDITOR, (app.context,))))
 
 
-class AccessGuard:
-    """The middleware of an app: `access` gives who may do what, once that is known, `need` what a view needs."""
+@dataclass(frozen=True)
+class RequestAudit:
+    """How an app writes down what operators order: `read` gives the body of a request, which its view reads again."""
 
-    def __init__(self, access: Callable[[], Access | None], need: Callable[[Any, str], Need]) -> None:
+    trail: AuditTrail
+    read: Callable[[web.Request], Awaitable[bytes]]
+
+
+class _Refused(Exception):
+    """A request that is not taken; `who` has sent it, where that is known."""
+
+    def __init__(self, refusal: Refusal, who: Identified | None = None) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+        self.who = who
+
+
+def sender(app: Any, type: str) -> Principal | None:
+    """In whose name a command to a type is sent: for whom this is done, with his roles in the context of the type."""
+    who, access = current_principal(), app.access
+    if who is None or access is None:
+        return who
+    context = app.contexts.get(type, type)
+    return replace(who, roles=tuple(role for role in Role if access.grants.allow(who, Need(role, (context,)))))
+
+
+class AccessGuard:
+    """The middleware of an app: `access` gives who may do what, once that is known, `need` what a view needs, `audit`
+    where orders are written down; None: this app takes none."""
+
+    def __init__(
+        self,
+        access: Callable[[], Access | None],
+        need: Callable[[Any, str], Need],
+        audit: Callable[[], RequestAudit | None] = lambda: None,
+    ) -> None:
         self._access = access
         self._need = need
+        self._audit = audit
 
     @property
     def middleware(self) -> Any:
@@ -95,15 +135,21 @@ class AccessGuard:
             view = getattr(request.match_info.handler, "view", None)
             if view is None or is_of_worker(request):  # there is no such page, or the asker has looked
                 return await handler(request)  # type: ignore[no-any-return]
-            access = self._access()
-            found = None if access is None else await self._look(access, request, self._need(view, request.method))
-            if isinstance(found, Refusal):
-                answer: web.StreamResponse = problem_response(*found)
-                _say(request, None, answer.status)
-                return answer
+            access, need = self._access(), self._need(view, request.method)
+            is_order = need.role is Role.OPERATOR and request.method not in SAFE
+            try:
+                found = None if access is None else await self._look(access, request, need)
+            except _Refused as error:
+                audit = self._audit()
+                if is_order and error.who is not None and audit is not None:
+                    trail = audit.trail
+                    trail.refused(action_of(request, error.who, trail.source), error.refusal.detail)
+                _say(request, None, error.refusal.status)
+                return problem_response(*error.refusal)
             with asked_by(found):
                 try:
-                    answer = await handler(request)
+                    work = self._order(request, handler) if is_order else handler(request)
+                    answer: web.StreamResponse = await work
                 except BaseException as error:
                     _say(request, current(), getattr(error, "status", type(error).__name__))
                     raise
@@ -112,20 +158,43 @@ class AccessGuard:
 
         return door
 
-    async def _look(self, access: Access, request: web.Request, need: Need) -> Identified | Refusal | None:
-        """Who has sent a request that he may send; None where nobody need say so. Or why it is refused."""
+    async def _order(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """The answer to an order, which is in the audit before it is taken, and what came of it before it is
+        answered."""
+        audit = self._audit()
+        if audit is None:
+            return problem_response(503, "Not now", "nothing is done: this app does not write down orders")
+        trail = audit.trail
+        try:
+            id = await trail.begin(action_of(request, current(), trail.source, await audit.read(request)))
+        except NotAudited as error:
+            log.error("%s", error)
+            return problem_response(503, "Not now", str(error))
+        try:
+            answer: web.StreamResponse = await handler(request)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                await trail.end(id, ending_by(error))
+            else:
+                trail.end_soon(id, ending_by(error))
+            raise
+        await trail.end(id, ending_of(answer))
+        return answer
+
+    async def _look(self, access: Access, request: web.Request, need: Need) -> Identified | None:
+        """Who has sent a request that he may send; None where nobody need say so. Raises `_Refused`."""
         if need.role is None:
             return None
         try:
             who = await access.identify(request)
         except NotKnown as error:
-            return Refusal(401, "Not known", str(error), CHALLENGE)
+            raise _Refused(Refusal(401, "Not known", str(error), CHALLENGE)) from None
         except NotKnownNow as error:
             log.warning("%s", error)
-            return Refusal(503, "Not now", "who you are cannot be looked at now")
+            raise _Refused(Refusal(503, "Not now", "who you are cannot be looked at now")) from None
         if not access.grants.allow(who.principal, need):
             wanted = " or ".join(need.names)
-            return Refusal(403, "Forbidden", f"{who.principal} would need to be {wanted}")
+            raise _Refused(Refusal(403, "Forbidden", f"{who.principal} would need to be {wanted}"), who)
         return who
 
 

@@ -28,7 +28,7 @@ from streams.membership.seats import SeatAssignor
 from streams.observability.instruments import Instruments
 from streams.observability.requests import RequestMetrics
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
-from streams.runtime.access_guard import AccessGuard, log_changes
+from streams.runtime.access_guard import AccessGuard, RequestAudit, log_changes
 from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each, quieten
 from streams.runtime.part import Part
@@ -93,6 +93,8 @@ class Application(faust.App):  # type: ignore[misc]
         """By aggregate type the context that it is of: where somebody must have a role. See `streams.access`."""
         self.access: Access | None = None
         """Who may do what; known when the worker starts. None: whoever comes may do everything."""
+        self.audit: RequestAudit | None = None
+        """Where it is written down what operators order; None: it takes no orders."""
         self.settings = settings
         with stop_on_user_error():
             self.clients = ClientFactory.of(settings)
@@ -112,7 +114,7 @@ class Application(faust.App):  # type: ignore[misc]
         self._looking: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
         self.guard = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
-        rights = AccessGuard(lambda: self.access, self.need_of)
+        rights = AccessGuard(lambda: self.access, self.need_of, lambda: self.audit)
         web = dict(options.pop("web_application_options", {}))
         outer = [RequestMetrics(self.instruments).middleware, self.guard.middleware]
         web["middlewares"] = [*outer, *web.get("middlewares", ()), rights.middleware]

@@ -25,7 +25,6 @@ LEAVE_SECONDS = 1.0
 FORBIDDEN_SECONDS = 1.0
 """Between two attempts to read what may not be read."""
 READING = "reading what the group has shared out"
-MEMBERSHIP = "being a member of the group"
 LOOK_AFTER_SECONDS = 1.0
 CONFIRMED_SECONDS = 0.1
 """A heartbeat that is waited for is looked for this often."""
@@ -100,7 +99,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await self.sleep(FORBIDDEN_SECONDS)
             return {}
         except GroupAuthorizationFailedError:
-            self._say(MEMBERSHIP, group_forbidden(self.app.conf.id))
+            self._say(self.app.conf.id, group_forbidden(self.app.conf.id))
             self.rejoin()
             await self.sleep(FORBIDDEN_SECONDS)
             return {}
@@ -206,7 +205,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         try:
             consumer._coordinator.check_errors()
         except GroupAuthorizationFailedError:
-            self._say(MEMBERSHIP, group_forbidden(self.app.conf.id))
+            self._say(self.app.conf.id, group_forbidden(self.app.conf.id))
             consumer._coordinator.request_rejoin()  # aiokafka sends no more heartbeats after such an answer
         except KafkaError as error:
             if str(error) != self._group_error:
@@ -223,7 +222,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             sent = time.monotonic()
             if good := bool(await beat()):
                 self._heartbeat = sent
-                self.app.supervisor.well(MEMBERSHIP)
+                self.app.supervisor.well(self.app.conf.id)
             return good
 
         heartbeat.noted = True  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ class Rights:
     topics    those that it makes where it may, each with what it needs of it
     others    topics that somebody else makes, and what it needs of them
     groups    the consumer groups that it is in, or commits the offsets of
+    watched   those that it looks at: who is in them, and where these listen
     prefixes  those of the topics that it writes to besides
     grants    those of databases
     anywhere  the process managers that send commands to types which nobody can know here
@@ -24,6 +25,7 @@ class Rights:
     topics: tuple[Topic, ...] = ()
     others: tuple[Topic, ...] = ()
     groups: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     grants: frozenset[Grant] = field(default_factory=frozenset)
     anywhere: tuple[str, ...] = ()
@@ -36,6 +38,7 @@ class Rights:
             tuple(topic for part in parts for topic in part.topics),
             tuple(topic for part in parts for topic in part.others),
             tuple(group for part in parts for group in part.groups),
+            tuple(group for part in parts for group in part.watched),
             tuple(prefix for part in parts for prefix in part.prefixes),
             frozenset(grant for part in parts for grant in part.grants),
             tuple(type for part in parts for type in part.anywhere),

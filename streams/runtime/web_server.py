@@ -12,6 +12,7 @@ import logging
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import chain
 from typing import Any
 
@@ -35,6 +36,8 @@ STALL_SECONDS, STALL_BYTES, MUCH = 15.0, 64 * 1024, 256 * 1024
 LOOKS = 5
 """So often within that time one looks."""
 MOST_CONNECTIONS = 16_384
+ONE_NETWORK = 64
+"""Bits of an IPv6 address by which connections are counted."""
 OTHER_FILES = 1_024
 
 
@@ -184,10 +187,18 @@ class Connection(web.RequestHandler):
 
 
 def _address_of(transport: asyncio.BaseTransport) -> str:
-    """The address at the other end; empty for this machine."""
+    """The address at the other end; empty for this machine. Of IPv6 the network of 64 bits: one customer has at least
+    that many addresses."""
     peer = transport.get_extra_info("peername")
-    address = str(peer[0]) if isinstance(peer, tuple) else ""
-    return "" if address == "::1" or address.startswith(("127.", "::ffff:127.")) else address
+    try:
+        address = ip_address(str(peer[0]).partition("%")[0] if isinstance(peer, tuple) else "")
+    except ValueError:  # a socket of this machine
+        return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_loopback:
+        return ""
+    return str(address if address.version == 4 else ip_network((address, ONE_NETWORK), strict=False))
 
 
 def address_of_client(request: Any) -> str:

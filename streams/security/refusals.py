@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
@@ -69,6 +70,13 @@ class TopicForbidden(TopicAuthorizationFailedError):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class NothingWritable(ClusterAuthorizationFailedError):  # type: ignore[misc]
+    """This process may write to no topic at all, without which no producer starts."""
+
+    def __str__(self) -> str:
+        return f"this process may write to no topic at all: grant what `faust -A <app> acls` prints: see {RIGHTS}"
 
 
 def group_forbidden(name: str) -> str:

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_READ_BY_SYSTEMS = re.compile(r"(-(commands|logs|commits|events|dead-letters|changelog|control)|gateway-replies)$")
+_READ_BY_SYSTEMS = re.compile(
+    r"(-(commands|logs|commits|events|dead-letters|changelog|control|keys|audit)|gateway-replies)$"
+)
 
 
 @dataclass(frozen=True)

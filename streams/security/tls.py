@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from streams.secret import NO_SECRET, Secret, SecretUnreadable
+from streams.security.renewed import Renewed, Stamp, stamp_of
 from streams.settings import SettingsError
-
-log = logging.getLogger(__name__)
-
-Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """The files of a client of TLS, each with the setting that names it.
+    """The files of a client, or of another side, of TLS, each with the setting that names it.
 
     ca      the authorities that are trusted; empty: those of the system
     cert    the client's own certificate, and those between it and its authority; empty: none
@@ -40,13 +35,12 @@ class TlsFiles:
 
     def stamp(self) -> Stamp:
         """What changes with any of the files. Raises `OSError`."""
-        stats = [os.stat(file) for file in (self.ca, self.cert, self.key) if file]
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+        return stamp_of([file for file in (self.ca, self.cert, self.key) if file])
 
     def context(self) -> ssl.SSLContext:
-        """TLS as the files say now; host names are checked. Raises `SettingsError`, which names the setting."""
+        """TLS as the files say now. Raises `SettingsError`, which names the setting."""
         try:
-            context = ssl.create_default_context(cafile=self.ca or None)
+            context = self.trusting()
         except OSError as error:
             raise SettingsError(f"{self.named('CA')}={self.ca}: {_reason(error)}") from None
         if self.cert:
@@ -57,6 +51,10 @@ class TlsFiles:
             except OSError as error:
                 raise SettingsError(self._of_pair(error)) from None
         return context
+
+    def trusting(self) -> ssl.SSLContext:
+        """A context with the authorities; host names are checked. Raises `OSError`."""
+        return ssl.create_default_context(cafile=self.ca or None)
 
     def named(self, kind: str) -> str:
         """The setting of a file: CA, CERT or KEY."""
@@ -86,23 +84,15 @@ class TlsFiles:
 class RenewedContext(ssl.SSLContext):
     """A context for connections that is made anew when a file has changed. It trusts nobody by itself.
 
-    Files that do not fit one another, as while they are being renewed, are left aside and said once: connections are
-    made by those before. It may be used by several threads. Raises `SettingsError` when it is made.
+    Connections are made by `Renewed` files, those of either side. It may be used by several threads. Raises
+    `SettingsError` when it is made.
     """
 
-    _files: TlsFiles
-    _stamp: Stamp
-    _context: ssl.SSLContext
-    _said = ""
+    _renewed: Renewed[ssl.SSLContext]
 
     def __new__(cls, files: TlsFiles) -> RenewedContext:
         self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-        self._files = files
-        try:
-            self._stamp = files.stamp()  # before they are read: what is renewed meanwhile is read again
-        except OSError:
-            self._stamp = ()  # the context says which one it is
-        self._context = files.context()
+        self._renewed = Renewed(files.setting, files.stamp, files.context)
         return self
 
     def __init__(self, files: TlsFiles) -> None:
@@ -110,24 +100,11 @@ class RenewedContext(ssl.SSLContext):
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
         """As asyncio and uvloop begin each connection."""
-        return self._now().wrap_bio(*arguments, **options)
+        return self._renewed.value.wrap_bio(*arguments, **options)
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
         """As a thread begins each connection."""
-        return self._now().wrap_socket(*arguments, **options)
-
-    def _now(self) -> ssl.SSLContext:
-        try:
-            stamp = self._files.stamp()
-            if stamp != self._stamp:
-                self._context, self._stamp = self._files.context(), stamp
-                log.warning("%s: certificates are renewed, and taken for new connections", self._files.setting)
-            self._said = ""
-        except (OSError, SettingsError) as error:
-            if str(error) != self._said:
-                self._said = str(error)
-                log.error("%s; connections are made by the certificates before", error)
-        return self._context
+        return self._renewed.value.wrap_socket(*arguments, **options)
 
 
 def _reason(error: OSError) -> str:

@@ -34,7 +34,7 @@ async def rebuild(
 
 async def set_published_back(journal: Journal, log: str, nr: int) -> str:
     """Make commit `nr`, the end of the log, that up to which it is said to be published."""
-    await journal.save_published(log, Published(nr, -1))
+    await journal.replace_published(log, Published(nr, -1))
     return f"set published of {log} to commit {nr}"
 
 

@@ -75,7 +75,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="ordinary: commands a second (default 50 500 2000)",
     )
     parser.add_argument("--seconds", type=int, default=20, help="ordinary: at each rate, a round (default 20)")
-    parser.add_argument("--idle", type=int, default=30, help="ordinary: seconds without commands, a round (default 30)")
+    parser.add_argument(
+        "--idle", type=int, default=30, help="ordinary, idle: seconds without commands, a round (default 30)"
+    )
+    parser.add_argument(
+        "--partitions", type=int, nargs="+", default=[8, 32], help="idle: PARTITIONS, in turn (default 8 32)"
+    )
     parser.add_argument("--alone", action="store_true", help="ordinary: without the rival")
     parser.add_argument("--timers", type=int, default=1_000, help="timers: that fire (default 1000)")
     parser.add_argument("--pending", type=int, default=10_000, help="timers: that wait (default 10000)")

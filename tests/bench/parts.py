@@ -11,6 +11,7 @@ from tests.bench.cold import measure_cold
 from tests.bench.commands import measure_commands, measure_growth
 from tests.bench.flat.claims import measure_flat
 from tests.bench.gateway import measure_gateway
+from tests.bench.idle_system import measure_idle_system
 from tests.bench.memory import measure_memory
 from tests.bench.metrics import measure_metrics
 from tests.bench.model import measure_model
@@ -82,6 +83,11 @@ PARTS = [
     Part("start", "from the start of a worker to its first answer", lambda o: measure_starting(o.count, o.rounds), 1),
     Part("takeover", "partitions that change hands", lambda o: measure_takeover(o.kills, o.times), 2),
     Part("tables", "the read side: tail, tables beside a stock Faust table, rebuild, what rows take", _tables, 6),
+    Part(
+        "idle",
+        "the whole shop while nobody wants anything of it, with few partitions and with many",
+        lambda o: measure_idle_system(o.partitions, o.rounds, o.idle),
+    ),
     Part("steady", "ten minutes at 500 commands/s, and the longest pauses", lambda o: measure_steady()),
     Part(
         "alarms",

@@ -62,6 +62,11 @@ def _switches(status: Path) -> int:
     return sum(int(line.split()[1]) for line in lines if "_ctxt_switches" in line)
 
 
+def open_files(pid: int) -> int:
+    """Files, sockets and the like that a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def servers() -> dict[str, list[int]]:
     """Kafka and Cassandra, as far as they are the project's own on this machine: others' processor time is not to be
     seen, so it is left out."""

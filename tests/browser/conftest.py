@@ -20,9 +20,9 @@ from playwright.async_api import Browser, async_playwright
 from servers.where import Where
 from tests import machine_tools
 from tests.browser.tab import Tab
-from tests.e2e.conftest import journal_url, system
+from tests.e2e.conftest import journal_url, servers, system
 
-__all__ = ["chromium", "journal_url", "open_tab", "system"]
+__all__ = ["chromium", "journal_url", "open_tab", "servers", "system"]
 
 ARGUMENTS = (
     "--disable-background-networking",

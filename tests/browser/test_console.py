@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
 import pytest
 import pytest_asyncio
 from playwright.async_api import expect
@@ -15,6 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 HOSTILE = "<img src=x onerror=alert(1)>'\"&%2F?#"
 OPEN = {"user_id": "u-1", "kind": "sale"}
+LINE = {"sku": "tea", "description": HOSTILE, "quantity": 2, "unit_price": "2.55"}
 WIDTHS = pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)], ids=["desk", "phone"])
 
 
@@ -25,7 +30,8 @@ async def shop(system: System) -> Worker:
     for worker in workers:
         await system.all_served(worker)
     assert orders.running
-    reply = await system.ask("order", HOSTILE, "OpenOrder", OPEN)
+    await system.ask("order", HOSTILE, "OpenOrder", OPEN)
+    reply = await system.ask("order", HOSTILE, "AddLine", LINE)
     await system.ask("order", HOSTILE, "NoSuchCommand", {})
     await system.get(door, "/orders", At_Least=reply["position"], Prefer="wait=30")
     return door
@@ -62,3 +68,157 @@ async def test_now(open_tab: OpenTab, shop: Worker, system: System, width: int, 
         return told["paused"] is None
 
     await eventually(goes_on, 10, "orders are still paused")
+
+
+def life(shop: Worker, id: str = HOSTILE) -> str:
+    """The address of the page of an order."""
+    return f"{shop.url}/console#/aggregate/order/{quote(id, safe='')}"
+
+
+@WIDTHS
+async def test_a_life(open_tab: OpenTab, shop: Worker, width: int, dark: bool) -> None:
+    """Each event with what it has changed, by keys and by address; ids and texts of strangers are text."""
+    tab = await open_tab(life(shop), width=width, dark=dark)
+    state = tab.page.get_by_role("region", name="State")
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text(f"order {HOSTILE}")
+    await expect(state.locator("ins").filter(has_text=HOSTILE)).to_be_visible()
+    await expect(tab.page.locator(".events li")).to_have_count(2)
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    await tab.page.keyboard.press("k")
+    await expect(state.get_by_role("heading")).to_have_text("State after event 1")
+    await expect(state).to_contain_text("The first one.")
+    await expect(state).not_to_contain_text("tea")
+    assert tab.page.url.endswith("?at=1")
+    await tab.page.reload()
+    await expect(state.get_by_role("heading")).to_have_text("State after event 1")
+    await tab.page.get_by_label("Moment").press("End")
+    await expect(state.get_by_role("heading")).to_have_text("State after event 2")
+
+
+async def test_two_moments_are_compared(open_tab: OpenTab, shop: Worker, system: System) -> None:
+    """Any two, and the address says which."""
+    for quantity in (1, 2, 3):
+        await system.ask(
+            "order", "compared", "AddLine" if quantity > 1 else "OpenOrder", LINE if quantity > 1 else OPEN
+        )
+    tab = await open_tab(life(shop, "compared"))
+    await expect(tab.page.locator(".events li")).to_have_count(3)
+    await tab.page.get_by_label("beside").select_option("the first one")
+    state = tab.page.get_by_role("region", name="State")
+    await expect(state).to_contain_text("from event 1")
+    await tab.page.get_by_label("only what differs").check()
+    await expect(state).not_to_contain_text("user_id")
+    assert {"against=first", "changed=1"} == {*tab.page.url.partition("?")[2].split("&")}
+
+
+async def test_what_would_it_say(open_tab: OpenTab, shop: Worker, system: System) -> None:
+    """A command is decided at a moment, without writing; then it is sent, and the page shows what came of it."""
+    await system.ask("order", "asked", "OpenOrder", OPEN)
+    tab = await open_tab(life(shop, "asked"))
+    await tab.page.get_by_label("Command").select_option("PlaceOrder")
+    await tab.page.get_by_role("button", name="Ask").click()
+    said = tab.page.locator(".said-so")
+    await expect(said).to_contain_text("rejected")
+    await tab.page.get_by_label("Command").select_option("AddLine")
+    for name, value in LINE.items():
+        await tab.page.locator(f"[name={name}]").fill(str(value))
+    await tab.page.get_by_role("button", name="Ask").click()
+    await expect(said).to_contain_text("accepted")
+    await expect(said).to_contain_text(HOSTILE)
+    _, history, _ = await system.get(shop, "/orders/asked/history")
+    assert ["OrderOpened"] == [event["type"] for event in history["events"]]
+    assert [] == await tab.obstacles()
+    await tab.page.get_by_role("button", name="Send it for real").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    await expect(tab.page.locator(".events li")).to_have_count(2)
+    await expect(tab.page.locator(".card").filter(has_text="orders-1")).to_contain_text("up to date")
+    _, history, _ = await system.get(shop, "/orders/asked/history")
+    assert ["OrderOpened", "LineAdded"] == [event["type"] for event in history["events"]]
+
+
+async def test_one_that_does_not_exist(open_tab: OpenTab, shop: Worker) -> None:
+    """It says so, and what it would say to its first command."""
+    tab = await open_tab(life(shop, "nobody"))
+    await expect(tab.page.get_by_text("There is no order of this id yet.")).to_be_visible()
+    await tab.page.get_by_label("Command").select_option("OpenOrder")
+    await tab.page.locator("[name=user_id]").fill("u-1")
+    await tab.page.get_by_role("button", name="Ask").click()
+    await expect(tab.page.locator(".said-so")).to_contain_text("OrderOpened")
+    tab.expect_wrong("404")
+
+
+@WIDTHS
+async def test_logs(open_tab: OpenTab, shop: Worker, width: int, dark: bool) -> None:
+    """Who owns what; of a context without a worker that it has none; and how far tables are."""
+    tab = await open_tab(f"{shop.url}/console#/logs", width=width, dark=dark)
+    orders = tab.page.get_by_role("region", name="Logs of orders")
+    await expect(orders.get_by_role("row").filter(has_text="order@0")).to_contain_text("served")
+    await expect(tab.page.get_by_role("region", name="Logs of products")).to_contain_text("no owner")
+    await expect(tab.page.locator(".places li").filter(has_text="orders-1").first).to_contain_text("up to date")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    tab.wrong[:] = [line for line in tab.wrong if "/figures" not in line]  # of an app without them
+
+
+@WIDTHS
+async def test_tables(open_tab: OpenTab, shop: Worker, system: System, width: int, dark: bool) -> None:
+    """A projection is paused with a reason, and goes on again; its order is read from the outside."""
+    name = "users" if dark else "products"
+    tab = await open_tab(f"{shop.url}/console#/tables", width=width, dark=dark)
+    await tab.page.get_by_role("button", name=f"Pause {name}", exact=True).click()
+    dialog = tab.page.get_by_role("dialog")
+    await dialog.get_by_label("Why").fill(HOSTILE)
+    await dialog.get_by_role("button", name="Pause").click()
+    section = tab.page.locator(f"#projection-{name}")
+    await expect(section).to_contain_text(HOSTILE)
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    _, told, _ = await system.get(shop, f"/projections/{name}")
+    assert HOSTILE == told["paused"]
+    await section.get_by_role("button", name="Resume").click()
+    await dialog.get_by_role("button", name="Resume").click()
+    await expect(section.get_by_role("button", name="Pause")).to_be_visible()
+
+
+async def test_a_table_is_built_anew(open_tab: OpenTab, shop: Worker) -> None:
+    """The new one stands beside the old one, answers when it is complete, and the old one can be dropped."""
+    tab = await open_tab(f"{shop.url}/console#/tables")
+    section, dialog = tab.page.locator("#projection-checkouts"), tab.page.get_by_role("dialog")
+    await section.get_by_role("button", name="Rebuild").click()
+    await dialog.get_by_label("Why").fill("to see whether it can be done")
+    await dialog.get_by_role("button", name="Rebuild").click()
+    old = section.locator("article").filter(has_text="nobody needs it")
+    await expect(old).to_be_visible()
+    await old.get_by_role("button", name="Drop").click()
+    await dialog.get_by_label("Why").fill("the new one answers")
+    await dialog.get_by_role("button", name="Drop").click()
+    await expect(section.locator("article")).to_have_count(1)
+
+
+async def test_nobody_looks(open_tab: OpenTab, shop: Worker) -> None:
+    """A page that is hidden asks nothing; one that is looked at asks each route at most once a second."""
+    tab = await open_tab(f"{shop.url}/console#/now")
+    asked: list[str] = []
+    await expect(tab.page.locator(".verdict")).to_be_visible()
+    tab.page.on("request", lambda request: asked.append(request.url))
+    await asyncio.sleep(3)
+    assert 0 < len(asked) <= 3, asked
+    await hide(tab, True)
+    await asyncio.sleep(1)  # what was on its way
+    asked.clear()
+    await asyncio.sleep(3)
+    assert [] == asked
+    await hide(tab, False)
+    await eventually(lambda: bool(asked), 5, "it asks nothing any more")
+
+
+async def hide(tab: Any, hidden: bool) -> None:
+    """Have a page believe that it is in a tab behind others, or is not."""
+    await tab.page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from servers.certificates import Authority, Certificate
 
+from servers.secured.certificates import Authority, Certificate
 from streams.access.tokens import new_token
 from tests.browser.conftest import OpenTab
 from tests.browser.tab import Tab

@@ -43,7 +43,7 @@ async def rig(
     await asyncio.gather(kafka.start(), cassandra.start())
     system = System(tmp_path, f"cassandra://{cassandra.address}/chaos", f"kafka://{kafka.address}")
     await system.open()
-    yield Rig(system, kafka, cassandra, pytestconfig.getoption("full"), results)
+    yield Rig(system, pytestconfig.getoption("full"), results, kafka=kafka, cassandra=cassandra)
     await asyncio.gather(kafka.start(), cassandra.start())  # where a fault has failed in the middle
     await system.close(keep_journal=True)  # its server goes anyway
 

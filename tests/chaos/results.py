@@ -39,9 +39,9 @@ def table(results: Sequence[Result]) -> list[str]:
     return markdown([COLUMNS, *(result.cells for result in results)])
 
 
-def report(results: Sequence[Result]) -> str:
+def report(results: Sequence[Result], title: str = "Faults under load") -> str:
     """The table with machine and date, for a file."""
-    return titled("Faults under load", table(results))
+    return titled(title, table(results))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -25,12 +25,10 @@ READY_SECONDS = 120.0
 
 
 @dataclass
-class Rig:
+class UnderLoad:
     """Workers on servers that may fail. `full`: as long and as often as `make chaos` does it."""
 
     system: System
-    kafka: Server
-    cassandra: Server
     full: bool
     results: list[Result]
     orders: list[Worker] = field(default_factory=list)
@@ -99,3 +97,11 @@ class Rig:
         await self.ready()
         counts = await check_all(load, self.projections[0] if self.projections else None)
         self.results.append(Result(fault, tried, *counts, pause))
+
+
+@dataclass(kw_only=True)
+class Rig(UnderLoad):
+    """The same on one Kafka and one Cassandra."""
+
+    kafka: Server
+    cassandra: Server

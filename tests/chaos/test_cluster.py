@@ -13,8 +13,6 @@ import pytest_asyncio
 from tests.chaos.results import Result
 from tests.chaos.rig import Rig
 from tests.chaos.servers import Server
-from tests.e2e.client import eventually
-from tests.e2e.load import Load
 from tests.e2e.system import System
 
 pytestmark = pytest.mark.full
@@ -38,7 +36,7 @@ async def cluster(
     url = f"cassandra://{hosts}:{nodes[0].where.cassandra_port}/chaos?replication=3"
     system = System(tmp_path, url, f"kafka://{kafka.address}")
     await system.open()
-    yield Rig(system, kafka, nodes[0], True, results), nodes
+    yield Rig(system, True, results, kafka=kafka, cassandra=nodes[0]), nodes
     for node in nodes:
         node.signal(signal.SIGCONT)
     await system.close(keep_journal=True)
@@ -58,22 +56,7 @@ async def test_one_node_killed_and_one_paused(cluster: tuple[Rig, list[Server]])
         await asyncio.sleep(rig.outage)
         await load.served()
         nodes[2].signal(signal.SIGSTOP)
-        await _silent(load, PAUSE)
+        await load.silent(PAUSE)
         nodes[2].signal(signal.SIGCONT)
         await load.served()
         await nodes[0].start()
-
-
-async def _silent(load: Load, seconds: float) -> None:
-    """Return when there was no reply for so long."""
-    inbox = await load.system.answers()
-    loop = asyncio.get_running_loop()
-    seen, since = len(inbox.records), loop.time()
-
-    def silent() -> bool:
-        nonlocal seen, since
-        if len(inbox.records) > seen:
-            seen, since = len(inbox.records), loop.time()
-        return loop.time() - since > seconds
-
-    await eventually(silent, 60, "commands are answered without a quorum")

@@ -31,7 +31,8 @@ class Journals:
 
 def event(aggregate_id: str, sequence: int, data: bytes = b"\xc3\x01data", type: str = "LineAdded") -> RecordedEvent:
     """An event with all columns filled in."""
-    return RecordedEvent(aggregate_id, sequence, type, data, f"command-{sequence}", "c", "00-trace-span-01", "Add 0f")
+    id, who = f"command-{sequence}", "process:checkout\noidc:alice"
+    return RecordedEvent(aggregate_id, sequence, type, data, id, "c", "00-trace-span-01", "Add 0f", who)
 
 
 async def _opened(*journals: Journal) -> None:

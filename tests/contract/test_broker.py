@@ -223,3 +223,20 @@ async def test_the_last_record_that_is_wanted(topic: Topic) -> None:
     assert (ours, b"theirs11") == (found.offset, (await topic.broker.last_record(topic.name, 0)).key)
     assert await topic.broker.last_record(topic.name, 0, lambda it: False) is None
     assert await topic.broker.last_record(topic.name, 1) is None
+
+
+async def test_the_last_records_of_some_partitions(topic: Topic) -> None:
+    """They are found by one consumer, and by others only where a stranger or a transaction has left the last one."""
+    producer = AIOKafkaProducer(bootstrap_servers=SERVERS, transactional_id=f"{topic.name}-some")
+    await producer.start()
+    last = [await topic.broker.publish(topic.name, partition, [record("a"), record("ours")]) for partition in (0, 1)]
+    found = await topic.broker.last_records(topic.name, [0, 1], lambda partition, it: it.key == b"ours")
+    assert {0: last[0], 1: last[1]} == {partition: it.offset for partition, it in found.items()}
+    assert 1 == len(topic.broker._probes._idle)
+    async with producer.transaction():
+        await producer.send(topic.name, b"x", key=b"theirs", partition=0)
+    await producer.stop()
+    await topic.broker.publish(topic.name, 1, [record("another")])
+    found = await topic.broker.last_records(topic.name, [0, 1], lambda partition, it: it.key == b"ours")
+    assert {0: last[0], 1: last[1]} == {partition: it.offset for partition, it in found.items()}
+    assert {0: None} == await topic.broker.last_records(topic.name, [0], lambda partition, it: False)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from sqlalchemy.schema import DropTable
 
 from streams.journal.memory import MemoryJournal
-from streams.journal.port import Identity, Journal, JournalIncomplete
+from streams.journal.port import Commit, Identity, Journal, JournalIncomplete, SliceHead
 from streams.journal.sql.tables import IDENTITY as IDENTITY_TABLE
 from streams.open_journal import open_journal
 from streams.settings import SettingsError
-from tests.contract.conftest import KINDS
+from tests.contract.conftest import KINDS, event
 from tests.stores import drop_journals
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -78,6 +80,27 @@ async def test_a_journal_of_an_older_version(kind: str, request: pytest.FixtureR
     assert await journal.claim(IDENTITY) == IDENTITY
     await journal.close()
     await drop_journals(url, namespace, "older")
+
+
+async def test_a_column_that_an_older_version_had_not(cassandra_url: str, namespace: str) -> None:
+    """Setting up adds it, however often; the rows that are there stay."""
+    journal: Any = open_journal(cassandra_url, namespace, "column")
+    await journal.create()
+    await journal.open()
+    old = Commit("order@0", 1, 1, "me", "t", {0: SliceHead(0, 1)}, 0, datetime.now(UTC), (event("a", 1),))
+    await journal.derive([old])
+    await journal._session.define(f"ALTER TABLE {namespace}test_column.events DROP principal")
+    await journal.close()
+    with pytest.raises(JournalIncomplete, match="run `faust -A <app> setup`"):
+        await journal.open()
+    await journal.create()
+    await journal.create()
+    await journal.open()
+    await journal.derive([replace(old, nr=2, events=(event("a", 2),))])
+    rows = await journal.events("order", "a")
+    assert ["", event("a", 2).principal] == [row.event.principal for row in rows]
+    await journal.close()
+    await drop_journals(cassandra_url, namespace, "column")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])

@@ -161,6 +161,12 @@ async def test_what_was_published_is_remembered(journals: Journals, log: str) ->
     await journals.one.save_published(log, Published(3, 17))
     await journals.one.save_published(log, Published(4, -1))
     assert await journals.two.published(log) == Published(4, -1)
+    await journals.two.save_published(log, Published(3, 99))  # it comes late
+    assert await journals.one.published(log) == Published(4, -1)
+    await journals.two.replace_published(log, Published(2, 5))
+    assert await journals.one.published(log) == Published(2, 5)
+    await journals.one.save_published(log, Published(2, -1))
+    assert await journals.two.published(log) == Published(2, -1)
 
 
 async def test_all_aggregates_are_listed(journals: Journals, make_commit: Make, log: str) -> None:

@@ -95,6 +95,19 @@ class Load:
 
         await eventually(lambda: not silent(), seconds, what)
 
+    async def silent(self, seconds: float) -> None:
+        """Return when there was no reply for so long."""
+        inbox, loop = await self.system.answers(), asyncio.get_running_loop()
+        seen, since = len(inbox.records), loop.time()
+
+        def is_silent() -> bool:
+            nonlocal seen, since
+            if len(inbox.records) > seen:
+                seen, since = len(inbox.records), loop.time()
+            return loop.time() - since > seconds
+
+        await eventually(is_silent, 60, "commands are answered without a quorum")
+
     def _after(self, number: int) -> list[str]:
         return list(itertools.islice(self.sent, number, None))
 

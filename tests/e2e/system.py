@@ -214,7 +214,9 @@ class System:
     async def make_topic(self, name: str) -> None:
         """As workers make theirs: the clock of a sender is of no account."""
         configs = {"message.timestamp.type": "LogAppendTime"}
-        await self.admin.create_topics([NewTopic(self.topic(name), PARTITIONS, 1, topic_configs=configs)])
+        await self.admin.create_topics(
+            [NewTopic(self.topic(name), PARTITIONS, len(self.servers), topic_configs=configs)]
+        )
 
     async def configure(self, name: str, settings: Mapping[str, str]) -> None:
         """Settings of a topic, beside those that it has been given before."""

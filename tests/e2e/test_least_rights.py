@@ -67,12 +67,12 @@ async def recorded(system: Recorded) -> Recorded:
     for worker in workers.values():
         await system.all_served(worker)
     await do_everything(system, workers[PROJECTIONS])
-
     return system
 
 
-async def do_everything(system: System, door: Worker) -> None:
-    """Commands over Kafka and HTTP, a checkout, a timer, and a command to each type that cannot be read."""
+async def do_everything(system: System, door: Worker, who: str = "nobody") -> None:
+    """Commands over Kafka and HTTP, a checkout, a timer, an order, and a command to each type that cannot be read.
+    `who`: the name that the worker knows us by."""
     line = {**LINE, "sku": "tea"}
     due = {"due": "2020-01-01T00:00:00Z", "to": "order", "id": "o", "command": "ShipOrder"}
     for type, id, command, data in (
@@ -92,11 +92,26 @@ async def do_everything(system: System, door: Worker) -> None:
     ) as response:
         assert 200 == response.status, await response.text()
     await becomes(system, door, "shipped")
+    async with system.http.post(f"{door.url}/projections/orders/resume", json={}) as response:
+        assert 200 == response.status, await response.text()
+    status, page, _ = await system.get(door, "/audit")
+    assert (200, ["projections resume"]) == (
+        status,
+        [entry["action"] for entry in page["actions"] if entry["who"] == who],
+    )
     inbox = await system.inbox("replies")
     for type in ("user", "email", "product", "order", "checkout", "timer"):
         assert "failed" == (await system.ask(type, "x", "NoSuchCommand", {}))["status"]
         id = await system.command(type, "x", "NoSuchCommand", {}, reply_to=system.topic("replies"))
         await eventually(lambda id=id: _has(inbox, id), 15, f"no reply of {type} on the usual topic")
+    await eventually(lambda: _all_looked_at(system, door), 30, "the console cannot look at all")
+
+
+async def _all_looked_at(system: System, door: Worker) -> bool:
+    """Whether the console sees the dead letters of all types, and all else."""
+    _, told, _ = await system.get(door, "/findings")
+    letters = {finding["concerns"][0]["name"] for finding in told["findings"] if "dead-letters:" in finding["id"]}
+    return len(letters) == 6 and not any(check["fault"] for check in told["checks"])
 
 
 async def _has(inbox: Inbox, id: str) -> bool:

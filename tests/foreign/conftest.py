@@ -13,10 +13,10 @@ import pytest
 
 from servers import tools
 from tests import machine_tools
-from tests.e2e.conftest import journal_url, system
+from tests.e2e.conftest import journal_url, servers, system
 from tests.e2e.system import ROOT
 
-__all__ = ["java", "journal_url", "node", "system"]
+__all__ = ["java", "journal_url", "node", "servers", "system"]
 
 BUILD_SECONDS = 240
 RUN_SECONDS = 120

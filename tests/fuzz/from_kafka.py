@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,7 @@ from projections.publishing.resume_point import find_resume_point
 from projections.publishing.tail import Tail
 from projections.publishing.tail_assignment import Tailers
 from projections.stores import changelog
-from projections.stores.local import rocksdb
+from projections.stores.local import partition_view
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.deciding.messages import Failure, Message, read_envelope
@@ -148,8 +148,10 @@ class _LastRecord:
     async def describe(self, topics: Sequence[str]) -> dict[str, TopicMetadata]:
         return {topic: TopicMetadata("id", 1) for topic in topics}
 
-    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Record | None:
-        return self._record if wanted(self._record) else None
+    async def last_records(
+        self, topic: str, partitions: Iterable[int], wanted: Callable[[int, Any], bool]
+    ) -> dict[int, Record]:
+        return {one: self._record for one in partitions if wanted(one, self._record)}
 
 
 LAYOUT = Known(first_layout(1, 1, "key"))
@@ -233,11 +235,11 @@ def _recovered(its: list[Record]) -> None:
     store.table_name = "orders"
     batch = [SimpleNamespace(message=SimpleNamespace(partition=0, offset=n, key=it.key, value=it.value))
              for n, it in enumerate(its)]  # fmt: skip
-    real, rocksdb.WriteBatch = rocksdb.WriteBatch, Batch
+    real, partition_view.WriteBatch = partition_view.WriteBatch, Batch
     try:
         store.apply_changelog_batch(batch, bytes, bytes)
     finally:
-        rocksdb.WriteBatch = real
+        partition_view.WriteBatch = real
     store.places(0)
     store.quarantined(0, "orders-1")
     store.get_many(0, "orders-1", ["A-1"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from servers import control, process
 from servers.kafka import BROKERS
 from servers.secured.kafka import ADMIN, SecuredKafka
-from servers.where import Where
+from servers.where import ServersError, Where
 from streams.access.tokens import new_token
 from tests.chaos.servers import server_port
 from tests.secured.stores import Secured
@@ -24,9 +24,12 @@ from tests.secured.stores import Secured
 NAMES = ("kafka", "cassandra", "postgres")
 PORTS = {"kafka": 9194, "cassandra": 9142, "postgres": 5533}
 """Of those that stay."""
+NAME = "tests"
+USER = f"token:{NAME}"
+"""Who asks the workers."""
 GRANTS = """\
 [[grants]]
-to = ["token:tests"]
+to = ["{user}"]
 role = "{role}"
 contexts = ["*"]
 """
@@ -76,10 +79,10 @@ class SecuredServers:
         """The certificate of workers, and the one token that opens them."""
         self.stores.authority.issue_here("worker")
         self.folder.mkdir(parents=True, exist_ok=True)
-        token, line = new_token("tests")
+        token, line = new_token(NAME)
         self.token_file.write_text(token)
         (self.folder / "tokens").write_text(line + "\n")
-        (self.folder / "grants.toml").write_text("\n".join(GRANTS.format(role=role) for role in ROLES))
+        (self.folder / "grants.toml").write_text("\n".join(GRANTS.format(user=USER, role=role) for role in ROLES))
 
     # -- what opens them -----------------------------------------------------------------------------
 
@@ -143,6 +146,14 @@ def secured_servers(root: Path, *names: str) -> Iterator[SecuredServers]:
 
 def main(arguments: list[str]) -> int:
     """`up` or `down`; the exit code."""
+    try:
+        return _run(arguments)
+    except ServersError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     match arguments:
         case ["up"] if not SecuredServers.that_stay().are_up:
             shutil.rmtree(SecuredServers.that_stay().root)

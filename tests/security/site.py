@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from servers.secured.grants import grant, revoke
+from servers.secured.grants import grant, grant_printed, revoke
 from servers.secured.kafka import ADMIN, SecuredKafka
 from servers.secured.tokens import Issuer
 from tests.e2e.system import System
@@ -79,12 +78,10 @@ class Site:
     async def grant_printed(self, user: str, app: str) -> None:
         """What the app prints that its workers need, and no more."""
         replies = self.system.topic("answers")
-        printed = await self.system.run("-A", app, "acls", "--json", **self.login(ADMIN, REPLY_TOPICS=replies))
+        named = "acls", "--json", "--principal", f"User:{user}"
+        printed = await self.system.run("-A", app, *named, **self.login(ADMIN, REPLY_TOPICS=replies))
         assert 0 == printed.returncode, printed.stderr
-        for acl in map(json.loads, printed.stdout.splitlines()):
-            resource = f"{acl['resource']}:{acl['name']}{'*' if acl['pattern'] == 'prefixed' else ''}"
-            for operation in acl["operations"]:
-                await grant(self.admin, user, operation, resource)
+        await grant_printed(self.admin, printed.stdout.splitlines())
 
     async def grant_all(self) -> None:
         """What the workers need, and no more."""

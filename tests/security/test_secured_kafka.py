@@ -162,7 +162,8 @@ async def test_a_right_that_is_missing_at_start(site: Site) -> None:
     assert 2 == ended.returncode, ended.stdout + ended.stderr
     assert "this process may not look at it: grant Describe on it" in ended.stderr
     topics = ("commands", "logs", "commits", "events", "dead-letters")
-    await site.grant("nobody", "Describe", "topic:replies", *(f"topic:order-{topic}" for topic in topics))
+    others = "topic:replies", "topic:orders-keys"
+    await site.grant("nobody", "Describe", *others, *(f"topic:order-{topic}" for topic in topics))
     ended = await started(site, site.login("nobody"))
     assert 2 == ended.returncode, ended.stdout + ended.stderr
     assert "grant Write on it" in ended.stderr
@@ -283,7 +284,7 @@ async def test_certificates_that_are_renewed(site: Site) -> None:
             return response.status == 200
 
     await eventually(ready, 60, worker.tail)
-    assert 1 == sum("certificates are renewed" in line for line in worker.lines[before:])
+    assert 1 == sum("KAFKA: its files are renewed" in line for line in worker.lines[before:])
     assert worker.running
 
 

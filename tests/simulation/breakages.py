@@ -19,7 +19,7 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.projection_group import ProjectionGroup
 from projections.projection import Projection
 from projections.publishing.hints.carried_commits import CarriedCommits
-from projections.publishing.resume_point import _last_record, _point, find_resume_point, with_leader
+from projections.publishing.resume_point import _last_records, _point, find_resume_point, with_leader
 from projections.publishing.slice_tails import LeftBehind, SliceTails
 from projections.publishing.tail import Tail
 from projections.routing.cutover import Cutover
@@ -31,22 +31,24 @@ from projections.stores.shared.memory import MemoryRows
 from streams.deciding import messages, quarantine_policy
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import CommandHandler
-from streams.deciding.decided_group import DecidedGroup
+from streams.deciding.decided_group import DecidedGroup, row_of
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.loading import load_aggregate
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.layout import Layout
 from streams.journal.memory import MemoryJournal
-from streams.journal.slice_log import SliceLog, seals_before
+from streams.journal.slice_log import SliceLog, _seal
 from streams.kafka.client import KafkaClient
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.records import PartitionRecords
+from streams.ownership.command_reading import CommandReading
 from streams.ownership.derivation import Derivation
 from streams.ownership.owned_log import OwnedLog
 from streams.ownership.owner import Owner
 from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import _inherited, first_commit, take_over
+from streams.principals import signature
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     "unknown outcome taken for success": (Edit(Owner._commit_group, APPEND, ONCE),),
     "unknown outcome taken for failure: the next number is tried": (Edit(Owner._commit_group, APPEND, AGAIN),),
     "an owner reads from the beginning, and decides all again": (
-        Edit(OwnedLog._read, "reader.run(owner.covered,", "reader.run(dict.fromkeys(owner.slices, 0),"),
+        Edit(CommandReading._read, "run(self._from,", "run(dict.fromkeys(self._owner.slices, 0),"),
         Edit(PartitionIntake.deliver, "if message.offset >= self.next_offset:", "if True:"),
     ),
     "a commit covers the offsets of the wrong slice": (
@@ -206,7 +208,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a hint brings a commit that is not written yet": (Edit(Owner._commit_group, APPEND, HINT + APPEND),),
     "the tailer reads only when it gets a hint": (
-        Edit(Tail._publish_all, "asyncio.timeout(_until_next_look())", "asyncio.timeout(None)"),
+        Edit(Tail._publish_all, "asyncio.timeout(self._until_next_look())", "asyncio.timeout(None)"),
     ),
     "the tailer resumes behind the commit of the last event": (
         Edit(_point, "place = last.position.place", "place = (last.position.nr + 1, -1)"),
@@ -347,11 +349,11 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(RocksDBStore._newer, "in ours(records, self.table_name):", "in records:"),
     ),
     "the tailer goes on behind a stranger's record": (
-        Edit(_last_record, "slice, is_published)", "slice, lambda record: True)"),
+        Edit(_last_records, "slices, is_published)", "slices, lambda slice, record: True)"),
     ),
     "what is raised over a gap ends the reading of a log": (
         Edit(Owner.deliver, "except Exception as error:", "except ZeroDivisionError as error:"),
-        Edit(OwnedLog._read, "except Exception as error:", "except ZeroDivisionError as error:"),
+        Edit(CommandReading._read, "except Exception as error:", "except ZeroDivisionError as error:"),
     ),
     "an owner that fails is not begun anew": (
         Edit(OwnedLog._own, "except Exception as error:", "except Unavailable as error:"),
@@ -369,7 +371,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a log begins before the seals of all those before": (
         Edit(Layout.seal, "None not in ends:", "ends.count(None) < len(ends):"),
-        Edit(seals_before, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
+        Edit(_seal, " or not seal.is_seal or seal.nr > span.begins_after:", ":"),
     ),
     "a log is sealed before all is derived": (
         Edit(Owner.seal, "finish(SEAL_SECONDS)", "finish(0)"),
@@ -393,7 +395,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a merged log begins behind the lower seal": (
         Edit(Layout.seal, "after=max(", "after=min("),
-        Edit(seals_before, " or seal.nr > span.begins_after:", ":"),
+        Edit(_seal, " or seal.nr > span.begins_after:", ":"),
     ),
     "a log has the slices twice of one that was named twice": (
         Edit(Layout.merge, "sorted({*numbers})", "sorted(numbers)"),
@@ -431,6 +433,20 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(find_resume_point, "not (is_sealed and found.position.nr > ends_at)", "True"),
         Edit(Tail.run, "if await self._is_out(self._span):", "if False:"),
     ),
+    "the rule of a type is not asked": (
+        Edit(CommandHandler._decide, "self._check_principal(envelope, command, aggregate.state)", "pass"),
+    ),
+    "a rule is asked of the state before the group": (
+        Edit(
+            CommandHandler._decide,
+            "self._check_principal(envelope, command, aggregate.state)",
+            "self._check_principal(envelope, command, self.decider.initial)",
+        ),
+    ),
+    "a principal is believed without its signature": (
+        Edit(signature.verified, "if not hmac.compare_digest(", "if False and not hmac.compare_digest("),
+    ),
+    "an event does not say who has sent its command": (Edit(row_of, "envelope.principal.text", '""'),),
     "rows stay in the index where they were": (
         Edit(IndexWriter.change, "self._counted[count_prefix(table, name) + before.encode()] -= 1", "pass"),
     ),

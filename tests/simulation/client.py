@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from streams.deciding.messages import command_headers, decode_reply
+import msgspec
+
+from aggregates.principal import Principal
+from streams.deciding.messages import JSON, command_headers, decode_reply
 from streams.kafka.client import partition_of
+from streams.principals.signature import PEOPLE, Key, Signed, derived, sign
+from tests.simulation.account import GUEST, TYPE
 from tests.simulation.hostile import Headers, Stranger, additions
 from tests.simulation.topics import COMMANDS_TOPIC, REPLIES_TOPIC
 
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 Offset = tuple[str, int, int]
 """The id of a topic, a partition, and an offset there."""
 
+TYPE_KEY = bytes(32)
+FOR_PEOPLE = Key("k1", derived(TYPE_KEY, PEOPLE))
 PATIENCE = 6.0
 """Seconds after which a command without a reply is sent again."""
 SENDING_SECONDS = 12.0
@@ -48,6 +55,7 @@ class Request:
     partition: int
     deadline: datetime | None
     structured: bool
+    who: Principal | None = None
     additions: Headers = ()
 
     @property
@@ -58,9 +66,17 @@ class Request:
         deadline = self.deadline.isoformat() if self.deadline else ""
         if self.structured:
             value = {"type": type, "data": data, "id": self.id, "replyto": REPLIES_TOPIC, "deadline": deadline}
-            return self.aggregate.encode(), json.dumps(value).encode(), []
+            signature = self._signature(type, msgspec.json.encode(data), deadline)
+            return self.aggregate.encode(), msgspec.json.encode(value), [*signature]
         headers = command_headers(self.id, type, "/client", REPLIES_TOPIC, deadline=deadline)
-        return self.aggregate.encode(), json.dumps(data).encode(), [*headers, *self.additions]
+        signature = self._signature(type, json.dumps(data).encode(), deadline)
+        return self.aggregate.encode(), json.dumps(data).encode(), [*headers, *signature, *self.additions]
+
+    def _signature(self, type: str, data: bytes, deadline: str) -> list[tuple[str, bytes]]:
+        if self.who is None:
+            return []
+        signed = Signed(TYPE, self.aggregate, self.id, type, data, JSON, deadline=deadline)
+        return sign(self.who, signed, FOR_PEOPLE)
 
 
 class Client:
@@ -100,7 +116,8 @@ class Client:
             deadline = world.now() + timedelta(seconds=at + random.choice((-1, 0.5, 3, 100)))
         structured = random.random() < 0.1
         more = additions(random) if random.random() < 0.1 else ()
-        return Request(f"c{number}", aggregate, kind, random.randint(1, 5), partition, deadline, structured, more)
+        who = GUEST if number % 3 == 0 else None
+        return Request(f"c{number}", aggregate, kind, random.randint(1, 5), partition, deadline, structured, who, more)
 
     def _send(self, request: Request) -> None:
         world = self._world

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from projections.stores.changes import ChangeNotifier
 from projections.stores.declaration import Indexes
+from projections.stores.local.partition_view import PartitionView
 from projections.stores.local.rocksdb import RocksDBStore
 from projections.stores.local.tables import LocalRows
 from tests.simulation.wire import read
@@ -102,8 +103,13 @@ class SimulatedStore(RocksDBStore):
 
     def _db_for_partition(self, partition: int) -> Any:
         if partition not in self._dbs:
-            self._dbs[partition] = Database(self._disk.setdefault(partition, {}))
+            self._dbs[partition] = PartitionView(Database(self._disk.setdefault(partition, {})), partition)
         return self._dbs[partition]
+
+
+def content_of(disk: Disk, partition: int) -> dict[bytes, bytes]:
+    """What stands there of a partition, by the keys of the changelog."""
+    return dict(PartitionView(Database(disk[partition]), partition).items(b""))
 
 
 class SimulatedRows(LocalRows):

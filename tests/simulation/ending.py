@@ -60,7 +60,7 @@ def _decisions(world: World, readers: Readers) -> str:
     for slice in range(world.shape.partitions):
         for commit, wanted in Model(world, slice).replay(log_of(world, slice)):
             found = [
-                (row.aggregate_id, row.sequence, row.type, row.data, row.command_id)
+                (row.aggregate_id, row.sequence, row.type, row.data, row.command_id, row.principal)
                 for row in commit.events
                 if slice_of(row.aggregate_id, world.shape.partitions) == slice
             ]

@@ -83,6 +83,13 @@ COMMANDS: dict[str, Callable[[bytes, bytes], Written]] = {
         key, b"\xc3\x01" + b"\xff" * 9, (*_typed(id), ("content-type", b"avro/binary"))
     ),
     "a content type of nobody": lambda key, id: Written(key, ADD, (*_typed(id), ("content-type", b"\xff"))),
+    "a name without a proof": lambda key, id: Written(key, ADD, _typed(id, ("ce_principal", b"oidc:guest"))),
+    "a proof of another command": lambda key, id: Written(
+        key, ADD, _typed(id, ("ce_principal", b"oidc:guest"), ("ce_proof", b"k1:" + b"0" * 32))
+    ),
+    "a key of nobody": lambda key, id: Written(
+        key, ADD, _typed(id, ("ce_principal", b"oidc:guest"), ("ce_proof", b"k9:" + b"0" * 32))
+    ),
     "a codec that nobody has": lambda key, id: Written(key, ADD, _typed(id), damage=CODEC),
     "a dead letter": lambda key, id: Written(
         key, b"{", (("ce_type", b"Add"), ("dl_type", b"\xff"), ("dl_id", b"\xff"), ("dl_position", b":"))

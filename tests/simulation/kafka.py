@@ -217,6 +217,12 @@ class SimulatedBroker(KafkaClient):
 
         return await self._world.network.ask("kafka", look)
 
+    async def last_records(
+        self, topic: str, partitions: Iterable[int], wanted: Callable[[int, Any], bool]
+    ) -> Mapping[int, Any]:
+        wanted_of = {one: partial(wanted, one) for one in partitions}
+        return {one: await self.last_record(topic, one, fits) for one, fits in wanted_of.items()}
+
     async def first_record(self, topic: str, partition: int, start: int) -> Record:
         def look() -> list[Record]:
             return self._world.kafka.partition(topic, partition).after(start, 1_000)

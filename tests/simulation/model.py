@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.simulation.client import Request
     from tests.simulation.world import World
 
-Row = tuple[str, int, str, bytes, str]
-"""Aggregate id, sequence, type, data, command id."""
+Row = tuple[str, int, str, bytes, str, str]
+"""Aggregate id, sequence, type, data, command id, and who has sent the command."""
 Outcome = tuple[int, int, tuple[str, ...]]
 """Commit number, sequence and event types of the first reply to an accepted command."""
 
@@ -103,20 +103,23 @@ class Model:
             error = "UnknownCommand" if request.type == "Unknown" else "Unreadable"
             return self._answer(request, "failed", sequence, self._eventful, error)
         try:
+            domain.account.check(request.who, _command(request), state)
             events = domain.decide(_command(request), state)
         except Rejected as no:
             return self._answer(request, "rejected", sequence, self._eventful, no.type)
         except ZeroDivisionError:
             return self._answer(request, "failed", sequence, self._eventful, "DomainError")
+        who = "" if request.who is None else request.who.text
         for event in events:
             account.state = domain.evolve(account.state, event)
             account.sequence += 1
             name = type(event).__name__
-            rows.append((request.aggregate, account.sequence, name, EVENTS.encode(event), request.id))
+            rows.append((request.aggregate, account.sequence, name, EVENTS.encode(event), request.id, who))
         if events:
             self._eventful = commit.nr
         else:
-            rows.append((request.aggregate, account.sequence, "", str(self._eventful).encode(), request.id))
+            eventful = str(self._eventful).encode()
+            rows.append((request.aggregate, account.sequence, "", eventful, request.id, who))
         names = tuple(type(event).__name__ for event in events)
         account.outcomes[request.id] = self._eventful, account.sequence, names
         if len(account.outcomes) > self._world.shape.dedupe_window:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
-from aiokafka.errors import BrokerResponseError, KafkaConnectionError, UnknownError
+from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError, UnknownError
 
 from projections.http.problems import NotNow
 from streams.journal.commit_codec import UnreadableCommit
@@ -40,6 +40,19 @@ BUGS: dict[str, tuple[Callable[[], Exception], ...]] = {
     "http": (lambda: RuntimeError("a bug of the other worker"),),
 }
 """What services raise beside what is said of them."""
+_BUGS = {repr(bug()) for bugs in BUGS.values() for bug in bugs}
+PASSING = (Unavailable, NotNow, KafkaError, TimeoutError)
+"""What is said of services that they raise, and what is made of it."""
+
+
+def is_injected(error: BaseException | None) -> bool:
+    """Whether an error is one of these, or came of one."""
+    if error is None:
+        return False
+    if isinstance(error, PASSING) or repr(error) in _BUGS:
+        return True
+    return is_injected(error.__cause__) or is_injected(error.__context__)
+
 
 ERRORS: dict[str, type[Exception]] = {
     "journal": Unavailable,

@@ -21,7 +21,6 @@ from projections.routing.cutover import Cutover
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
 from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
-from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.journal.layout_follower import LayoutFollower
 from streams.journal.slice_log import LayoutReader
@@ -30,6 +29,7 @@ from tests.simulation.disk import Disk, SimulatedRows
 from tests.simulation.feed import SimulatedFeed
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.kept import WatchedSupervisor
 from tests.simulation.read_model import NetworkedRows
 from tests.simulation.topics import CHANGELOG, COMMITS_TOPIC, CONTROL_TOPIC, EVENTS_TOPIC, PROJECTION_LETTERS_TOPIC
 
@@ -70,7 +70,7 @@ class ProjectionWorker:
         rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
         self.local = {TYPE: rows}
         self.shared = ThrottledCheckpoints(NetworkedRows(world, world.read_model))
-        self.supervisor = Supervisor()
+        self.supervisor = WatchedSupervisor(world)
         self._layout = LayoutReader(journal, TYPE)
         self.layouts = {TYPE: self._layout}
         logs = TypeLogs(journal, TYPE, self._layout, Heads({TYPE: journal}, self.layouts))

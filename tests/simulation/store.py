@@ -101,6 +101,9 @@ class JournalLine:
     async def save_published(self, log: str, published: Published) -> None:
         await self._ask(lambda: self._journal.save_published(log, published))
 
+    async def replace_published(self, log: str, published: Published) -> None:
+        await self._ask(lambda: self._journal.replace_published(log, published))
+
     def aggregate_ids(self, type: str) -> AsyncIterator[str]:
         return self._journal.aggregate_ids(type)
 

@@ -11,6 +11,7 @@ from projections.stores.declaration import Indexes, ReadModelRows, Table, projec
 from projections.stores.local import queries
 from projections.stores.rows import Checkpoint, decode_stored
 from tests.simulation.account import KEPT, TYPE
+from tests.simulation.disk import content_of
 from tests.simulation.reading import TableContents, folded, in_records, recovered, shared, streams
 from tests.simulation.topics import PROJECTION_LETTERS_TOPIC
 
@@ -34,7 +35,7 @@ def _tables(world: World, readers: Readers) -> str:
                 else:
                     found = {
                         "changelog": in_records(on_changelog, table),
-                        "disk": in_records(reader.disk[partition], table),
+                        "disk": in_records(content_of(reader.disk, partition), table),
                     }
                 for where, it in found.items():
                     if text := _difference(wanted, it):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.deciding.cache import Cache
 from streams.deciding.command_handler import CommandHandler
@@ -24,11 +24,14 @@ from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
 from streams.ownership.replies import Replies
 from streams.ownership.waiting import WaitingLog
+from streams.principals.key_ring import ContextKeys, KeyRing, encode_keys
 from streams.served_type import ServedType
 from tests.simulation.account import COMMANDS, EVENTS, TYPE, account
+from tests.simulation.client import TYPE_KEY
 from tests.simulation.commands import SimulatedCommandReader
 from tests.simulation.group import Consumer
 from tests.simulation.kafka import SimulatedBroker
+from tests.simulation.kept import WatchedSupervisor
 from tests.simulation.stuck import JournalOfVersion
 from tests.simulation.topics import (
     COMMANDS_TOPIC,
@@ -50,7 +53,9 @@ START_AGAIN_SECONDS = 1.0
 @cache
 def _handler(window: int, limits: Limits) -> CommandHandler:
     """One of these for all owners, as `ServedType` has it: it keeps nothing of what it decides."""
-    return CommandHandler(decider=account, events=EVENTS, commands=COMMANDS, window=window, limits=limits)
+    keys = KeyRing()
+    keys.take(SimpleNamespace(key=b"k1", value=encode_keys(ContextKeys({TYPE: TYPE_KEY.hex()}))))
+    return CommandHandler(decider=account, events=EVENTS, commands=COMMANDS, window=window, limits=limits, keys=keys)
 
 
 class WatchedReplies(Replies):
@@ -91,7 +96,7 @@ class CommandWorker:
         self._broker = SimulatedBroker(world, world.shape.partitions)
         self._replies = WatchedReplies(world, self._broker)
         self._owners = 0
-        self._supervisor = Supervisor()
+        self._supervisor = WatchedSupervisor(world)
         self.ownership = Assignment(TYPE, self, self._supervisor)
         self.layout = LayoutWatch(self._journal, TYPE, self._broker, LOGS_TOPIC)
         self._seats: list[int] = []

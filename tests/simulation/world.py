@@ -17,7 +17,7 @@ import streams.ownership.owner
 import streams.ownership.takeover
 from projections.applying import event_reader, partition_processor
 from projections.publishing import tail_assignment
-from projections.stores.local import rocksdb, tables
+from projections.stores.local import partition_view, tables
 from streams.journal import layout_follower
 from streams.journal.layout import Layout, first_layout
 from streams.journal.memory import MemoryStore
@@ -200,7 +200,7 @@ class World:
             (streams.ownership.owner, "now", self.now),
             (layout_follower, "LOOK_SECONDS", shape.look_seconds),
             (tail_assignment, "LOOK_AGAIN_SECONDS", shape.look_seconds),
-            (rocksdb, "WriteBatch", Batch),
+            (partition_view, "WriteBatch", Batch),
             (partition_processor, "NEAR", shape.near),
             (partition_processor, "BATCH", shape.batch),
             (partition_processor, "BATCH_BEHIND", shape.batch),

@@ -97,14 +97,12 @@ class Machine:
 
     def flush(self) -> None:
         """Have all of it in files."""
-        self.store._dbs[0].flush()
+        self.store.database.flush()
 
     def close(self) -> None:
-        for db in self.store._dbs.values():
-            db.close()
-        self.store._dbs.clear()
+        self.store.close()
 
     @property
     def path(self) -> Path:
-        """The folder of its partition."""
-        return Path(self.store.partition_path(0))
+        """The folder of its database."""
+        return self.store.database_path

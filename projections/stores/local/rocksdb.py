@@ -6,10 +6,10 @@ import contextlib
 import gc
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from faust.stores import rocksdb
-from rocksdict import WriteBatch
 
 from projections.stores.changelog import (
     PLACE,
@@ -25,6 +25,7 @@ from projections.stores.changelog import (
 )
 from projections.stores.declaration import Indexes
 from projections.stores.local.indexes import IndexWriter
+from projections.stores.local.partition_view import PartitionView
 from projections.stores.local.store import NO_SPACE, LocalStore, Record, read_up_to
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 
@@ -36,22 +37,26 @@ _FAUST_KEYS = b"__faust"
 class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
     """Keys and values are those of the changelog (`stores/changelog.py`); beside them stand the entries of indexes.
 
-    `indexes` has the indexes of rows by projection.
+    `indexes` has the indexes of rows by projection. All partitions are in one database: see `partition_view`. Damage is
+    damage to all of them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.indexes: Mapping[str, Indexes] = self.options.get("indexes", {})
+        self.database: Any = None
+        """While it is open."""
 
     # -- reading: a partition that this worker does not have is empty. All methods raise `TableError`. --------
 
-    def opened(self, partition: int) -> Any:
-        """The open database of a partition, None where it is closed; another object after it was closed meanwhile."""
-        return self._dbs.get(partition)
+    def opened(self, partition: int) -> PartitionView | None:
+        """An open partition, None where it is closed; another object after it was closed meanwhile."""
+        opened: PartitionView | None = self._dbs.get(partition)
+        return opened
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """The bytes under a key."""
-        db = self._dbs.get(partition)
+        db = self.opened(partition)
         try:
             return None if db is None else db.get(key)
         except Exception as error:
@@ -59,12 +64,12 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
 
     def get_many(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, bytes]:
         """The rows of a table under these keys, as they are stored."""
-        db = self._dbs.get(partition)
+        db = self.opened(partition)
         if db is None or not keys:
             return {}
         prefix = prefix_of(table, ROW)
         try:
-            values = db.get([prefix + key.encode() for key in keys])
+            values = db.get_many([prefix + key.encode() for key in keys])
         except Exception as error:
             raise self.failed(partition, error) from None
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
@@ -98,20 +103,13 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
 
     def items(self, partition: int, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """The keys with a prefix, from `start` on, in order, and their values. Not to be held over an await."""
-        db = self._dbs.get(partition)
+        db = self.opened(partition)
         if db is None:
             return
-        rows = db.iter()
-        rows.seek(max(prefix, start))
-        while rows.valid():
-            key = rows.key()
-            if not key.startswith(prefix):
-                return
-            if not key.startswith(_FAUST_KEYS):
-                yield key, rows.value()
-            rows.next()
         try:
-            rows.status()  # raises for a damaged block, at which rocksdict's own `items` ends early without an error
+            for key, value in db.items(prefix, start):
+                if not key.startswith(_FAUST_KEYS):
+                    yield key, value
         except Exception as error:
             raise self.failed(partition, error) from None
 
@@ -132,8 +130,8 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         except Exception as error:
             raise self.failed(partition, error) from None
 
-    def _write(self, db: Any, records: Iterable[Record], known: int, changes: Mapping[str, Changes]) -> None:
-        batch = WriteBatch(raw_mode=True)
+    def _write(self, db: PartitionView, records: Iterable[Record], known: int, changes: Mapping[str, Changes]) -> None:
+        batch = db.batch()
         indexes = IndexWriter(db.get, batch, self.indexes)
         for name, change in changes.items():
             if indexes.wants(name):  # both rows are at hand, and need not be read and decoded again
@@ -153,14 +151,36 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
 
     # -- what Faust calls ---------------------------------------------------------------------------------
 
-    def _open_for_partition(self, partition: int) -> Any:
-        return self.opened_or_remade(partition, lambda: super(RocksDBStore, self)._open_for_partition(partition))
+    def _open_for_partition(self, partition: int) -> PartitionView:
+        if self.database is None:
+            self.database = self.opened_or_remade(partition, self._open_database)
+        return PartitionView(self.database, partition)
+
+    def _open_database(self) -> Any:
+        for former in self.database_path.parent.glob(f"{self.basename}-*.db"):  # once, each partition had its own
+            shutil.rmtree(former, ignore_errors=True)
+        return self.rocksdb_options.open(self.database_path)
+
+    @property
+    def database_path(self) -> Path:
+        """The folder of the database."""
+        path: Path = self._path_with_suffix(self.path / self.basename)
+        return path
+
+    async def stop(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Have nothing open any more. What still reads a row keeps its files open."""
+        self._dbs.clear()
+        self.database = None
+        gc.collect()
 
     def recover(self, partition: int, records: Iterable[Record], offset: int) -> None:
         db = self._db_for_partition(partition)
         self._write(db, self._newer(db, records), offset, {})
 
-    def _newer(self, db: Any, records: Iterable[Record]) -> Iterator[Record]:
+    def _newer(self, db: PartitionView, records: Iterable[Record]) -> Iterator[Record]:
         here: dict[bytes, bytes | None] = {}
         for key, value in ours(records, self.table_name):
             present = here[key] if key in here else db.get(key)
@@ -176,9 +196,14 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
     def is_without_room(self, error: Exception) -> bool:
         return NO_SPACE in str(error)
 
+    def damaged_with(self, partition: int) -> set[int]:
+        return {partition, *self._dbs}
+
     def remove_files(self, partition: int) -> None:
-        if (db := self._dbs.pop(partition, None)) is not None:
+        if self.database is None and not self.database_path.exists():
+            return  # it was removed for another partition
+        if self.database is not None:
             with contextlib.suppress(Exception):  # it may have no way left to write what it has in memory
-                db.close()
-        gc.collect()  # an iterator over rows has the database open as well
-        shutil.rmtree(self.partition_path(partition), ignore_errors=True)
+                self.database.close()
+        self.close()  # an iterator over rows has the database open as well
+        shutil.rmtree(self.database_path, ignore_errors=True)

@@ -39,12 +39,12 @@ stores.STORES.aliases["sqlite"] = "projections.stores.local.sqlite:SqliteStore"
 
 ROCKSDB = {
     "driver": "rocksdict",
-    "block_cache_size": 16 << 20,
-    "write_buffer_size": 4 << 20,
+    "block_cache_size": 64 << 20,
+    "write_buffer_size": 16 << 20,
     "max_write_buffer_number": 2,
     "bloom_filter_size": 10,
 }
-"""Per partition. Faust's default is a block cache of 2 GiB each."""
+"""Of the database of a table, with all partitions that a worker has. Faust's default is a block cache of 2 GiB."""
 
 
 class TableError(Unavailable):
@@ -99,6 +99,10 @@ class LocalStore:
         """Whether an error says that the disk is full."""
         raise NotImplementedError
 
+    def damaged_with(self, partition: int) -> set[int]:
+        """The partitions whose files are damaged when those of this one are."""
+        return {partition}
+
     def remove_files(self, partition: int) -> None:
         """Close what is open of a partition, and remove its files."""
         raise NotImplementedError
@@ -122,9 +126,9 @@ class LocalStore:
     def failed(self, partition: int, error: Exception) -> TableError:
         """What to raise when the database has raised `error`; asks for a rebalance when the partition is damaged."""
         if self.is_damage(error) and partition not in self.damaged:
-            self.damaged.add(partition)
+            self.damaged |= self.damaged_with(partition)
             why = "out of service until it is made again from the changelog"
-            log.error("%s: %s: %s", self.name_of(partition), why, error)
+            log.error("%s: %s: %s", self.name_of(partition), why, str(error))  # who keeps an error keeps files open
             self.app.consumer.rejoin()
         return TableError(f"{self.name_of(partition)}: {error}")
 

@@ -31,7 +31,7 @@ from streams.journal.cassandra.session import CassandraSession
 from streams.journal.cassandra.setup import make_keyspace
 from streams.journal.cassandra.shared_reads import FIRST_EVENTS, SharedReads
 from streams.journal.cassandra.statements import COMMITS, CONDITIONAL, SERIAL, STATEMENTS
-from streams.journal.cassandra.tables import COMMITS_PER_BUCKET, TABLES
+from streams.journal.cassandra.tables import ADDED, COMMITS_PER_BUCKET, TABLES
 from streams.journal.commit_codec import COMMIT_SCHEMAS, encode_payload
 from streams.journal.identity import of_older_format
 from streams.journal.layout import Layout
@@ -73,7 +73,7 @@ class CassandraJournal:
         self._snapshots = SharedReads(self._session, "snapshots", alike="snapshot")
 
     async def create(self) -> None:
-        await make_keyspace(self._address, self._keyspace, TABLES.values())
+        await make_keyspace(self._address, self._keyspace, [*TABLES.values(), *ADDED])
 
     async def open(self) -> None:
         await self._session.connect()
@@ -290,6 +290,9 @@ class CassandraJournal:
             for row in rows
         )
 
+    async def replace_published(self, log: str, published: Published) -> None:
+        await self._session.run("replace_published", published.nr, published.index, log)
+
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
         await self._session.run("remove_snapshot", type, aggregate_id)
 
@@ -305,4 +308,6 @@ class CassandraJournal:
         return Published(*rows[0]) if rows else None
 
     async def save_published(self, log: str, published: Published) -> None:
-        await self._session.run("save_published", log, published.nr, published.index)
+        nr, index = published.nr, published.index
+        if not (await self._session.run("save_published", nr, index, log, nr))[0][0]:  # a later one, or none
+            await self._session.run("first_published", log, nr, index)

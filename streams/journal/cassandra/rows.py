@@ -16,7 +16,9 @@ from streams.journal.port import Commit, StoredEvent, log_type
 from streams.moments import milliseconds
 
 COMMIT_COLUMNS = "nr, epoch, owner, topic_id, indexed_nr, recorded_at, payload"
-EVENT_COLUMNS = "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, recorded_at"
+EVENT_COLUMNS = (
+    "sequence, nr, idx, event, data, command_id, correlation_id, traceparent, command, principal, recorded_at"
+)
 
 BATCH_ROWS = 64
 BATCH_BYTES = 20 * 1024
@@ -60,6 +62,7 @@ def event_rows(prepared: Any, commits: Iterable[Commit]) -> Iterator[tuple[int, 
                 event.correlation_id.encode() if event.correlation_id else UNSET_VALUE,
                 event.traceparent.encode() if event.traceparent else UNSET_VALUE,
                 event.command.encode() if event.command else UNSET_VALUE,
+                event.principal.encode() if event.principal else UNSET_VALUE,
                 recorded_at,
             ]
             yield _ROW_OVERHEAD + event.size, row

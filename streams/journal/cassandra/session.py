@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -55,9 +56,19 @@ class CassandraSession:
         A login is refused also while the nodes that have the users are down, so it is tried a few times.
         """
         place = self._place = OnLoop.running()
-        await retried(lambda: asyncio.to_thread(self._connect, place), LOGIN_PAUSES, LoginRefused)
+        self._cluster, self._driver = await retried(lambda: self._pool(place), LOGIN_PAUSES, LoginRefused)
 
-    def _connect(self, place: OnLoop) -> None:
+    async def _pool(self, place: OnLoop) -> tuple[Any, Any]:
+        """Cluster and session of the driver. When this is cancelled, the thread that connects goes on: what it opens
+        then is closed again."""
+        connecting = asyncio.create_task(asyncio.to_thread(self._connect, place))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_shut_down)
+            raise
+
+    def _connect(self, place: OnLoop) -> tuple[Any, Any]:
         if (driver := logging.getLogger("cassandra")).level == logging.NOTSET:
             # What fails is raised here, and `Hosts` says which host; the driver would add a trace for each attempt.
             driver.setLevel(logging.CRITICAL)
@@ -95,7 +106,7 @@ class CassandraSession:
         except Exception as error:
             raise translated(error, address) from None
         try:
-            self._driver = cluster.connect()
+            driver = cluster.connect()
         except Exception as error:
             present = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
             cluster.shutdown()
@@ -106,8 +117,8 @@ class CassandraSession:
             raise translated(error, address) from None
         cluster.register_listener(Hosts(cluster, places))
         # Which of two `published` or snapshots is newer is told by the servers' clocks, not by those of the workers.
-        self._driver.use_client_timestamp = False
-        self._cluster = cluster
+        driver.use_client_timestamp = False
+        return cluster, driver
 
     async def close(self) -> None:
         """Close the pool."""
@@ -202,6 +213,13 @@ class CassandraSession:
     def _on_loop(self) -> Callable[..., None]:
         assert self._place is not None, "it is connected"
         return self._place.call
+
+
+def _shut_down(connecting: asyncio.Task[tuple[Any, Any]]) -> None:
+    """Close a pool that nobody waits for any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        cluster, _ = connecting.result()
+        threading.Thread(target=cluster.shutdown, name="closing Cassandra's pool").start()
 
 
 def _settle(future: asyncio.Future[Sequence[Row]], rows: Sequence[Row], error: Exception | None) -> None:

@@ -19,7 +19,7 @@ STATEMENTS = {
     "any": "SELECT nr FROM {k}.commits WHERE log = ? AND bucket = ? LIMIT 1",
     "bucket": "SELECT bucket FROM {k}.logs WHERE log = ?",
     "save_bucket": "INSERT INTO {k}.logs (log, bucket) VALUES (?, ?)",
-    "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "derive": f"INSERT INTO {{k}}.events (type, id, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "events": f"SELECT {EVENT_COLUMNS} FROM {{k}}.events"
     " WHERE type = ? AND id = ? AND (sequence, nr, idx) > (?, ?, ?) AND (sequence) <= (?) LIMIT ?",
     "first_events": f"SELECT id, {EVENT_COLUMNS} FROM {{k}}.events WHERE type = ? AND id IN ?"
@@ -34,7 +34,9 @@ STATEMENTS = {
     "schemas": "SELECT fingerprint, avsc FROM {k}.schemas",
     "save_schema": "INSERT INTO {k}.schemas (fingerprint, avsc) VALUES (?, ?)",
     "published": "SELECT nr, idx FROM {k}.published WHERE log = ?",
-    "save_published": "INSERT INTO {k}.published (log, nr, idx) VALUES (?, ?, ?)",
+    "first_published": "INSERT INTO {k}.published (log, nr, idx) VALUES (?, ?, ?) IF NOT EXISTS",
+    "save_published": "UPDATE {k}.published SET nr = ?, idx = ? WHERE log = ? IF nr <= ?",
+    "replace_published": "UPDATE {k}.published SET nr = ?, idx = ? WHERE log = ? IF EXISTS",
     "identity": f"SELECT {_IDENTITY} FROM {{k}}.identity WHERE one = 1",
     "claim": f"INSERT INTO {{k}}.identity (one, {_IDENTITY}) VALUES (1, ?, ?, ?, ?, ?) IF NOT EXISTS",
     "layout": "SELECT version, layout FROM {k}.layouts WHERE type = ?",
@@ -43,5 +45,6 @@ STATEMENTS = {
 }
 SERIAL = {"commit", "newest", "identity", "layout"}
 """Read with a round of Paxos: see `journal.py`."""
-CONDITIONAL = {"append", "claim", "first_layout", "change_layout"}
+_OF_PUBLISHED = {"first_published", "save_published", "replace_published"}
+CONDITIONAL = {"append", "claim", "first_layout", "change_layout", *_OF_PUBLISHED}
 """Sent once by the driver, which must not repeat them on its own."""

@@ -63,6 +63,7 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
             correlation_id text,
             traceparent    text,
             command        text,       -- of the last row that a command caused: its type and the digest of its data
+            principal      text,       -- who has sent the command
             recorded_at    timestamp,
             PRIMARY KEY ((type, id), sequence, nr, idx)
         ) WITH comment = 'Derived from commits: the events of an aggregate. Without event: a command that had none.'
@@ -91,6 +92,9 @@ expire rows here. payload: Avro single-object encoding, its schema is in the tab
             idx int
         ) WITH comment = 'How far the events of a log were published, in case the topic does not say it.'""",
 }
+
+ADDED = ("ALTER TABLE {keyspace}.events ADD IF NOT EXISTS principal text",)
+"""What tables of older versions lack."""
 
 
 def keyspace_name(namespace: str, keyspace: str, context: str, setting: str = "JOURNAL_URL") -> str:

@@ -125,6 +125,7 @@ class SqlJournal:
         self._first_layout = address.insert(LAYOUTS).on_conflict_do_nothing()
         self._claim = address.insert(IDENTITY).on_conflict_do_nothing()
         self._upserts = {table: upsert(address, table) for table in (EVENTS, SNAPSHOTS, SCHEMAS, PUBLISHED)}
+        self._save_published = upsert(address, PUBLISHED, newest_by=["nr"])
 
     async def create(self) -> None:
         await self._session.create_tables()
@@ -267,6 +268,9 @@ class SqlJournal:
         keys = [(type, row.event.aggregate_id, row.event.sequence, row.nr, row.index) for row in rows]
         await self._each(_REMOVE_EVENT, [dict(zip(_KEY_OF_EVENT, key, strict=True)) for key in keys])
 
+    async def replace_published(self, log: str, published: Published) -> None:
+        await self._each(self._upserts[PUBLISHED], [_published_values(log, published)])
+
     async def remove_snapshot(self, type: str, aggregate_id: str) -> None:
         await self._each(_REMOVE_SNAPSHOT, [{"_type": type, "_id": aggregate_id}])
 
@@ -283,8 +287,7 @@ class SqlJournal:
         return Published(*rows[0]) if rows else None
 
     async def save_published(self, log: str, published: Published) -> None:
-        row = {"log": log, "nr": published.nr, "idx": published.index}
-        await self._each(self._upserts[PUBLISHED], [row])
+        await self._each(self._save_published, [_published_values(log, published)])
 
     async def _each(self, statement: Any, rows: Sequence[Values]) -> None:
         """Execute the statement with each of these rows, in as many transactions as it takes."""
@@ -294,6 +297,10 @@ class SqlJournal:
                 await connection.execute(statement, chunk)
 
             await self._session.transaction(execute)
+
+
+def _published_values(log: str, published: Published) -> Values:
+    return {"log": log, "nr": published.nr, "idx": published.index}
 
 
 def _chunks(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:

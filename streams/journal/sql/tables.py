@@ -99,6 +99,7 @@ EVENTS = Table(
     value_column("correlation_id", AnyText),
     value_column("traceparent", AnyText),
     Column("command", AnyText, nullable=False, server_default=""),  # of the last row of each command
+    Column("principal", AnyText, nullable=False, server_default=""),  # who has sent it
     value_column("recorded_at", BigInteger),
     comment="Derived from commits: the events of an aggregate. Without event: a command that had none.",
     sqlite_with_rowid=False,  # the rows stand in the index, in the order in which they are read
@@ -176,6 +177,7 @@ def event_values(commits: Iterable[Commit]) -> list[Values]:
             "correlation_id": event.correlation_id,
             "traceparent": event.traceparent,
             "command": event.command,
+            "principal": event.principal,
             "recorded_at": milliseconds(commit.recorded_at),
         }
         for commit in commits

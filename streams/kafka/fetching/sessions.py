@@ -14,12 +14,14 @@ Importing `streams.kafka.records` replaces aiokafka's `Fetcher` by the class bel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
@@ -139,8 +141,15 @@ def _by_topic(items: Iterable[tuple[TopicPartition, Any]]) -> list[tuple[str, li
     return list(topics.items())
 
 
+class FetchingFailed(Exception):
+    """A consumer fetches nothing any more, for a reason that no waiting mends: another one is to read on."""
+
+
 class SessionFetcher(Fetcher):  # type: ignore[misc]
-    """A fetcher that asks each broker in a session, from one assignment to the next."""
+    """A fetcher that asks each broker in a session, from one assignment to the next.
+
+    Whoever reads is told when fetching has failed, by `FetchingFailed`: aiokafka logs it, and lets him wait for ever.
+    """
 
     def __init__(self, client: Any, *arguments: Any, **options: Any) -> None:
         self._sessions: defaultdict[int, FetchSession] = defaultdict(FetchSession)
@@ -148,6 +157,27 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         """The assignment that the sessions are about: what aiokafka knows of a partition, it knows by assignment."""
         self._noted = 0.0
         super().__init__(_Client(client), *arguments, **options)
+        self._fetch_task.add_done_callback(self._fetching_ended)
+
+    def _fetching_ended(self, task: asyncio.Task[Any]) -> None:
+        try:
+            self._require_fetching()
+        except FetchingFailed as failed:
+            for waiter in [waiter for waiter in self._fetch_waiters if not waiter.done()]:
+                waiter.set_exception(failed)
+
+    def _require_fetching(self) -> None:
+        task = self._fetch_task
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise FetchingFailed(f"reading from Kafka has failed: {error.__cause__!r}") from error
+
+    async def next_record(self, partitions: Any) -> Any:
+        self._require_fetching()
+        return await super().next_record(partitions)
+
+    async def fetched_records(self, partitions: Any, timeout: float = 0, max_records: int | None = None) -> Any:
+        self._require_fetching()
+        return await super().fetched_records(partitions, timeout, max_records)
 
     async def close(self) -> None:
         """As aiokafka's, but for two faults. A request that is cancelled while it waits to ask a failing broker again
@@ -163,7 +193,8 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             await asyncio.wait(self._pending_tasks)
             self._pending_tasks.clear()
         self._client.stop_looking()
-        await super().close()
+        with contextlib.suppress(KafkaError):  # by which fetching has failed: whoever reads has been told
+            await super().close()
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> Any:
         if assignment is not self._asked:

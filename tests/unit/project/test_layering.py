@@ -40,7 +40,9 @@ streams.journal.cassandra streams.journal.sql
 streams.open_journal
 streams.kafka.fetching
 streams.kafka streams.registry
+streams.audit
 streams.membership
+streams.principals
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.observability
 streams.ownership streams.verification

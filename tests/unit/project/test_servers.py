@@ -25,8 +25,10 @@ from examples.demo import answers
 from servers import __main__ as command_line
 from servers import cassandra, control, kafka, postgres, process, registry, tools, workers
 from servers.probe import Answer, probe
+from servers.secured import kafka as secured_kafka
 from servers.where import HOST, ServersError, Where, needed, used_instead, usual
 
+ROOT = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
     sys.executable,
@@ -355,6 +357,17 @@ def test_postgres_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ServersError, match="PostgreSQL is missing and there is no apt-get"):
         tools.postgres(tmp_path)
+
+
+def test_brokers_in_containers_are_where_they_are_without() -> None:
+    """The files for Docker have the brokers at the ports of `make up`, in the same version."""
+    one, three, secured = ((ROOT / f"compose{form}.yaml").read_text() for form in ("", ".brokers", ".secured"))
+    ports = {int(port) for port in re.findall(r"PLAINTEXT://127\.0\.0\.1:(\d+)", one + three)}
+    assert set(kafka.ports(9092, kafka.BROKERS)) == ports
+    assert f"LOGIN://127.0.0.1:{secured_kafka.PORT},MUTUAL://127.0.0.1:{secured_kafka.PORT + 2}" in secured
+    version = re.search(r"Apache Kafka ([\d.]+)", command_line.HELP)
+    assert version
+    assert {version[1]} == set(re.findall(r"apache/kafka:([\d.]+)", one + three + secured))
 
 
 def test_a_cluster_id_has_16_bytes() -> None:

@@ -124,9 +124,9 @@ async def test_bytes_that_are_no_text(world: World) -> None:
 
 
 async def test_what_is_for_whoever_comes(world: World) -> None:
-    """That is health, and the documentation: nothing of what the system holds."""
+    """That is health, the documentation, and the files of the console: nothing of what the system holds."""
     public = {asked.path for asked in operations(await world.document()) if not asked.needs}
-    assert {"/health/live", "/health/ready", "/openapi.json", "/docs"} == public
+    assert {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/console"} == public
 
 
 async def test_users_of_the_issuer(world: World) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from aggregates.decider import Rejected
+from aggregates.principal import Principal, process
 from aggregates.shop.order import (
     MAX_LINE_PIECES,
     MAX_LINES,
@@ -317,3 +318,46 @@ def test_journal_and_snapshot_keep_all(sequence: list[object]) -> None:
     for _, events, state in accepted(order, sequence):
         assert repr(events) == repr([codec.decode_one(codec.encode(event)) for event in events])
         assert repr(state) == repr(msgspec.json.decode(msgspec.json.encode(state), type=State))
+
+
+ALICE, MALLORY = Principal("oidc", "17850"), Principal("oidc", "666")
+CLERK = Principal("token", "clerk", roles=("operator",))
+
+
+@pytest.mark.parametrize(
+    "who", [None, ALICE, Principal("cert", "17850"), CLERK, process("timer", ALICE), process("checkout")], ids=str
+)
+def test_a_user_places_and_cancels_his_own_order(who: Principal | None) -> None:
+    """So do an operator, a process that works for that user, and whoever is not known."""
+    given(order, *OPEN).when(PlaceOrder(), by=who).then(PLACED)
+    given(order, *OPEN).when(CancelOrder("no"), by=who).then(OrderCancelled("no"))
+
+
+@pytest.mark.parametrize(
+    "who", [MALLORY, Principal("oidc", "666", ("17850",), ("commander",)), process("timer", MALLORY)], ids=str
+)
+def test_nobody_places_or_cancels_the_order_of_another(who: Principal) -> None:
+    """Nor by a timer; other commands are for everybody who may send them."""
+    for status in (OPEN, PLACED_, CONFIRMED):
+        given(order, *status).when(PlaceOrder(), by=who).then_forbidden()
+        given(order, *status).when(CancelOrder("mine"), by=who).then_forbidden()
+    given(order, *CONFIRMED).when(ShipOrder(), by=who).then(OrderShipped())
+    given(order).when(CancelOrder("none"), by=who).then_rejected("UnknownOrder")
+
+
+def test_a_principal_is_kept_as_text() -> None:
+    """Who, and for a process on whose behalf; groups and roles are of the moment."""
+    for who, text in (
+        (Principal("oidc", "a: b", ("staff",), ("operator",)), "oidc:a: b"),
+        (process("timer", process("checkout", ALICE)), "process:timer\noidc:17850"),
+        (process("timer", process("timer")), "process:timer"),
+        (process("timer", process("checkout")), "process:timer\nprocess:checkout"),
+    ):
+        assert text == who.text
+        kept = Principal.parse(text)
+        assert kept is not None
+        assert (who.kind, who.name, who.on_behalf_of) == (kept.kind, kept.name, kept.on_behalf_of)
+    assert Principal.parse("") is None
+    for wrong in ("alice", "ldap:alice", "oidc:", "oidc:a\n", "oidc:a\tb", "oidc:a\noidc:b\noidc:c"):
+        with pytest.raises(ValueError, match="is no principal"):
+            Principal.parse(wrong)

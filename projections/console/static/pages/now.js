@@ -5,18 +5,20 @@ import { h, render } from "../shell/dom.js";
 import { ago, count, number, since } from "../shell/format.js";
 import { badge, button, command, confirm, say } from "../shell/parts.js";
 import { link } from "../shell/routes.js";
+import { lastHour } from "./hour.js";
 
 const TONE = { act: "bad", look: "warn", note: "note", well: "good" };
 const URGENCY = { act: "Act now", look: "Look", note: "To know" };
 const SIGN = { well: "✓", look: "!", act: "✕" };
 
 export default function show(view) {
+  const hour = lastHour(view);
   const again = view.live({
     seconds: 2,
     ask: (signal) => get("findings", { signal }),
     show: ({ body }) => {
       view.title(sentence(body));
-      render(view.main, verdict(body), list(body, () => again()), checks(body));
+      render(view.main, verdict(body), list(body, () => again()), checks(body), hour);
     },
   });
 }

@@ -55,7 +55,7 @@ export function render(place, ...children) {
   const keyed = new Map([...place.childNodes].filter((node) => node[KEY] !== undefined).map((node) => [node[KEY], node]));
   let at = place.firstChild;
   for (const node of wanted) {
-    const kept = node[KEY] !== undefined ? keyed.get(node[KEY]) : at && at[KEY] === undefined ? at : null;
+    const kept = node.parentNode === place ? node : node[KEY] !== undefined ? keyed.get(node[KEY]) : at?.[KEY] === undefined ? at : null;
     if (kept && isAlike(kept, node)) {
       if (kept !== at) place.insertBefore(kept, at);
       else at = at.nextSibling;

@@ -9,7 +9,7 @@ import { ROUTES, link, parse } from "./routes.js";
 const THEME = "theme";
 const root = document.documentElement;
 const main = h("main", { id: "main", tabindex: "-1" });
-const offline = h("div.offline", { role: "status", hidden: true });
+const fault = h("div.fault", {});
 const rail = h("header.rail", {}, h("div.held", {}));
 const PULSE_SECONDS = 5;
 const PULSE = { well: "all is well", look: "there is something to look at", act: "something needs you now" };
@@ -86,8 +86,8 @@ async function show() {
   isDeclined = false;
   showRail(page);
   rail.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  setOffline(null);
-  main.replaceChildren(offline, inner);
+  showFaults([]);
+  main.replaceChildren(fault, inner);
   document.title = `${route?.label ?? page} · Console`;
   if (shown !== null) main.focus({ preventScroll: true });
   scrollTo(0, 0);
@@ -101,24 +101,17 @@ async function show() {
 }
 
 function viewOf({ inner, route, parts, query, signal }) {
-  const act = async (work) => {
-    try {
-      return await work();
-    } catch (error) {
-      if (signal.aborted) return undefined;
-      if (!(error instanceof Problem)) console.error(error);
-      const place = inner.querySelector(":scope > .problem");
-      if (place) place.remove();
-      inner.append(problem(error));
-      return undefined;
-    }
+  const faults = new Map();
+  const note = (what, error, isShown) => {
+    faults.delete(what);
+    if (error && !signal.aborted) faults.set(what, { error, isShown });
+    showFaults([...faults.values()]);
   };
   return {
     main: inner,
     parts,
     query,
     signal,
-    act,
     title: (text) => (document.title = `${text} · ${route.label ?? route.page} · Console`),
     remember(changed) {
       for (const [name, value] of Object.entries(changed)) {
@@ -127,28 +120,35 @@ function viewOf({ inner, route, parts, query, signal }) {
       }
       history.replaceState(null, "", link(route.page, ...parts, Object.fromEntries(query)));
     },
-    live({ seconds, ask, show: shownBy, fail = () => {} }) {
+    async act(work) {
+      try {
+        const done = await work();
+        note("act", null);
+        return done;
+      } catch (error) {
+        if (signal.aborted) return undefined;
+        if (!(error instanceof Problem)) console.error(error);
+        note("act", error, false);
+        return undefined;
+      }
+    },
+    live({ seconds, ask, show: shownBy }) {
       let isShown = false;
-      return live({
-        seconds, signal, ask,
-        show(answer) {
-          isShown = true;
-          shownBy(answer);
-        },
-        fail(error) {
-          fail(error);
-          // What was shown stays; of what never came, the reason stands in its place.
-          if (isShown || !error) setOffline(error);
-          else render(inner, problem(error));
-        },
-      });
+      const shows = (answer) => {
+        isShown = true;
+        shownBy(answer);
+      };
+      return live({ seconds, signal, ask, show: shows, fail: (error) => note(shownBy, error, isShown) });
     },
   };
 }
 
-function setOffline(error) {
-  offline.hidden = !error;
-  offline.textContent = error ? `${error.title}: ${error.detail ?? ""} What you see is older.` : "";
+/** Say above the page what could not be had: of what is shown already, that it is older; of the rest, why. */
+function showFaults(all) {
+  const missing = all.find(({ isShown }) => !isShown);
+  const older = all.find(({ isShown }) => isShown);
+  render(fault, missing ? problem(missing.error) : null,
+    older ? h("div.offline", { role: "status" }, `${older.error.title}: ${older.error.detail ?? ""} What you see is older.`) : null);
 }
 
 /** Ask for a token; gives whether there is one now. */

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 
 export const head = (title, about, ...beside) =>
-  h("header.head", {}, h("h1", {}, title), beside.length ? h("div.row", {}, beside) : null, about ? h("p", {}, about) : null);
+  h("div.head", {}, h("div.row.between", {}, h("h1", {}, title), beside.length ? h("div.row", {}, beside) : null), about ? h("p", {}, about) : null);
 
 export const badge = (text, tone) => h("span.badge", { "data-tone": tone }, text);
 export const empty = (...text) => h("div.empty", {}, h("p", {}, text));

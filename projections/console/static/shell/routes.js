@@ -22,6 +22,9 @@
 
 export const ROUTES = [
   { page: "now", label: "Now", load: () => import("../pages/now.js") },
+  { page: "aggregate", label: "Aggregate", load: () => import("../pages/aggregate.js") },
+  { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
+  { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
 ];
 
 /** The address of a page, with its parts and at most one object of parameters. */

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from aggregates.shop.order import order
+from aggregates.principal import Principal
+from aggregates.shop.order import NEVER, OrderOpened, order
 from projections.console.dry_run import DryRunAnswer, answer_of, decided, handler_of
 from streams.aggregate_type import AggregateType
 from streams.deciding.cache import Aggregate
@@ -54,3 +55,13 @@ def test_failed(orders: AggregateType) -> None:
     """A command that the owner could not read fails here, too."""
     answer = would_say(orders, ("NoSuchCommand", {}))
     assert ("failed", "UnknownCommand") == (answer.status, answer.error and answer.error.type)
+
+
+def test_who_may_not(orders: AggregateType) -> None:
+    """The rule of the type is asked, with whoever asks."""
+    handler, opened = handler_of(orders), orders.decider.fold([OrderOpened("u-1", "sale", None, NEVER)])
+    for name, status in (("u-1", "accepted"), ("u-2", "rejected")):
+        who, data = Principal("oidc", name), b'{"reason": "no"}'
+        verdict = decided(handler, Aggregate(opened, 1), "CancelOrder", data, "o-1", who)
+        assert verdict.reply is not None
+        assert status == verdict.reply.status

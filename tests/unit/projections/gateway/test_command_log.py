@@ -155,6 +155,15 @@ def test_opened_again(log: CommandLog, tmp_path: Path) -> None:
     assert ({0: 7, 3: 2}, ["a"]) == (again.offsets(), [command.sent.command_id for command in again.pending()])
 
 
+def test_for_its_owner_alone(log: CommandLog, tmp_path: Path) -> None:
+    """Nobody else on the machine reads what was sent, also where an older version has made the file."""
+    folder = tmp_path / "its"
+    log.close()
+    (folder / "commands.sqlite").chmod(0o644)
+    log.open("topic-1")
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
 def test_another_topic(log: CommandLog) -> None:
     """When the topic was made anew its file begins anew."""
     log.write([sent("a", 1)], {0: 7}, 1)

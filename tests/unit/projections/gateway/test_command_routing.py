@@ -75,7 +75,7 @@ class Worker:
         self.conf = app.conf
         self.control = control
         self.doors = QueryRouter(app, control, {"orders": CHANGELOG}, {})
-        side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=self.doors)
+        side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=self.doors, contexts={}, control=control)
         self.gateway = Gateway(side, {"order": order.commands})
         self.replies = self.gateway._replies
         self.replies.commands.open("topic-1")

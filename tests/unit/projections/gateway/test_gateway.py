@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from aggregates.shop.order import order
+from projections.applying.control import SystemKey
 from projections.gateway.gateway import Gateway
 from projections.http.problems import HttpProblem
 from streams.access.grants import Grants
@@ -44,6 +45,9 @@ class Request(dict[Any, Any]):
         vars(self).update(attributes)
 
 
+CONTROL = SimpleNamespace(system_keys=[SystemKey("k1", bytes(32), 0.0, 0.0)])
+
+
 def request(body: Any, order: str = "7") -> Any:
     """A command with the id `c-1`."""
     content = asyncio.StreamReader()
@@ -62,10 +66,10 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     the same command again is no other."""
     kafka = Kafka()
     app = SimpleNamespace(access=None, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
-    side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=None)
+    side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
-    gateway._replies._active = frozenset(range(8))
+    gateway._replies._active = frozenset(range(Settings().partitions))
     view: Any = None
     first, again = (asyncio.create_task(gateway.post(view, request({"type": "PlaceOrder"}), "order")) for _ in range(2))
     refused = asyncio.create_task(gateway.post(view, request(*other), "order"))
@@ -89,10 +93,10 @@ async def test_what_an_id_of_somebody_else_is_of(tmp_path: Path) -> None:
         """)
     access = SimpleNamespace(grants=grants)
     app = SimpleNamespace(access=access, contexts={}, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
-    side: Any = SimpleNamespace(app=app, broker=Kafka(), logs={}, doors=None)
+    side: Any = SimpleNamespace(app=app, broker=Kafka(), logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
-    gateway._replies._active = frozenset(range(8))
+    gateway._replies._active = frozenset(range(Settings().partitions))
     view: Any = None
     place = {"type": "PlaceOrder"}
     with asked_by(Identified(Principal("oidc", "alice"))):

@@ -43,7 +43,7 @@ def state(**changed: Any) -> ProjectionStatus:
         (("skip", "orders", None), {"reason": "x"}, "POSITION"),
         (("skip", "orders", "order-3"), {"reason": "x"}, "POSITION"),
         (("resume", "orders", "order-3:1:0"), {}, "no position"),
-        (("resume", "orders", None), {"reason": "x"}, "--reason is of pause and skip"),
+        (("status", "orders", None), {"reason": "x"}, "--reason is of rebuild, pause"),
         (("status", None, None), {"wait": True}, "--wait is of rebuild"),
         (("rebuild", "orders", None), {"watch": True}, "--watch is of status"),
         (("rebuild", "orders", None), {"key": "1", "wait": True}, "--key"),
@@ -67,6 +67,7 @@ def test_wrong_use(arguments: tuple[Any, ...], options: dict[str, Any], says: st
         (("pause", "orders", None), {"reason": "x"}),
         (("skip", "orders", "order-3:125:0"), {"reason": "x"}),
         (("drop", "orders-by-user-1.2", None), {}),
+        (("drop", "orders-by-user-1.2", None), {"reason": "x"}),
     ],
 )
 def test_right_use(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:

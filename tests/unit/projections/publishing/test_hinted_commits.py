@@ -94,6 +94,7 @@ class Publishing:
 @asynccontextmanager
 async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Publishing]:
     monkeypatch.setattr(tailer, "POLL_SECONDS", 1e9)
+    monkeypatch.setattr(tailer, "CALM_POLL_SECONDS", 1e9)
     own = Publishing(Read((await journal_of(1, 1))._store), Topics())
     own.tailers.assign({SEAT})
     await until(lambda: own.tail.published == 2)
@@ -243,3 +244,21 @@ def test_what_waits_is_counted_as_it_is_in_memory(slices: int) -> None:
     finally:
         tracemalloc.stop()
     assert taken / 2 < carried._bytes < 2 * taken
+
+
+async def test_a_calm_log_is_looked_at_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit whose hint is lost is published all the same; one that a hint says is there is looked for as before."""
+    async with publishing(monkeypatch) as own:
+        monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(tailer, "CALM_POLL_SECONDS", 0.3)
+        await own.hint(b"2")
+        await asyncio.sleep(0.35)
+        before = own.journal.reads
+        await asyncio.sleep(0.25)
+        assert own.journal.reads - before <= 1
+        assert 1 <= await own.published((await own.write()).nr)
+        await asyncio.sleep(0.4)
+        await own.hint(b"%d" % (own.last.nr + 1))
+        before = own.journal.reads
+        await asyncio.sleep(0.1)
+        assert own.journal.reads - before >= 3

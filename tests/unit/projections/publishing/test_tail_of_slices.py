@@ -302,12 +302,12 @@ async def test_a_log_that_was_published_is_looked_at_again(monkeypatch: pytest.M
     tailers = Tailers(publication)
     tailers.assign({0})
     await until(lambda: 0 not in tailers.tails)
-    await journal.save_published(LOG, Published(1, -1))
+    await journal.replace_published(LOG, Published(1, -1))
     tailers.assign({0, 1})
     await until(lambda: journal._store.published[LOG].nr == parent.sealed)
     await until(lambda: 0 not in tailers.tails)
     following = asyncio.create_task(tailers.follow_layout())
-    await journal.save_published(LOG, Published(1, -1))
+    await journal.replace_published(LOG, Published(1, -1))
     await until(lambda: journal._store.published[LOG].nr == parent.sealed)
     following.cancel()
     await tailers.close()
@@ -441,7 +441,7 @@ async def test_a_partition_without_a_leader_when_a_tail_begins() -> None:
     """Where it goes on cannot be seen: the others do, and it does when it has a leader. What was said of the log before
     stays true."""
     journal, topic = await some_published()
-    await journal.save_published(LOG, Published(4, -1))
+    await journal.replace_published(LOG, Published(4, -1))
     del topic.partitions[0][-2:]
     expected = topic.places(1)
     topic.without_leader = {1}

@@ -49,10 +49,14 @@ class Topic:
     async def describe(self, topics: Iterable[str]) -> dict[str, TopicMetadata]:
         return {topic: TopicMetadata("id", 8, without_leader=frozenset(self.without_leader)) for topic in topics}
 
-    async def last_record(self, topic: str, partition: int, wanted: Callable[[Any], bool]) -> Any:
-        records = self.partitions[partition]
-        found = [SimpleNamespace(offset=offset, headers=it[2]) for offset, it in enumerate(records)]
-        return next(filter(wanted, reversed(found)), None)
+    async def last_records(
+        self, topic: str, partitions: Iterable[int], wanted: Callable[[int, Any], bool]
+    ) -> dict[int, Any]:
+        found: dict[int, Any] = {}
+        for one in partitions:
+            its = [SimpleNamespace(offset=offset, headers=it[2]) for offset, it in enumerate(self.partitions[one])]
+            found[one] = next((record for record in reversed(its) if wanted(one, record)), None)
+        return found
 
     async def end_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         return {partition: len(self.partitions[partition]) for partition in partitions}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from faust.types import TP
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, key_of, prefix_of
 from projections.stores.local.store import Record, TableError
@@ -79,6 +80,33 @@ async def test_records_in_the_order_of_their_keys(machine: Machine) -> None:
         key.removeprefix(prefix).decode() for key, _ in machine.store.items(0, prefix, key_of(TABLE, ROW, "ac"))
     ]
     assert {TABLE.encode()} == {key.partition(b"\0")[0] for key in machine.all()}
+
+
+# -- partitions in one database --------------------------------------------------------------------------
+
+
+async def test_partitions_do_not_see_one_another(machine: Machine) -> None:
+    """Each has its own rows under the same keys, its own scan, its own place in the changelog."""
+    others, rows = (1, 2, 255, 256, 4_095), prefix_of(TABLE, ROW)
+    for partition in others:
+        machine.store.write(partition, [a_row("a", partition)], 0)
+    assert {} == dict(machine.store.items(0, b"")) == machine.store.get_many(0, TABLE, ["a"])
+    machine.store.write(255, [a_row("b", 1)], 1)
+    machine.store.write(255, [(a_row("a", 255)[0], None)], 2)
+    for partition in others:
+        row, offset = (a_row("b", 1), 2) if partition == 255 else (a_row("a", partition), 0)
+        assert [row] == list(machine.store.items(partition, rows))
+        assert row[1] == machine.store.get(partition, row[0])
+        assert offset == machine.store.persisted_offset(TP(machine.rows.changelog, partition))
+
+
+async def test_folders_of_a_former_version_are_removed(machine: Machine) -> None:
+    """Once each partition had one; what stood there comes from the changelog."""
+    former = machine.path.with_name("type-rows-3.db")
+    former.mkdir(parents=True)
+    machine.recover()
+    await machine.put(1, a={"owner": "x"})
+    assert (True, False) == (machine.path.exists(), former.exists())
 
 
 # -- which record is the newer one -----------------------------------------------------------------------
@@ -167,6 +195,23 @@ async def test_damaged_rows_are_no_answer(closed: Machine) -> None:
     assert (False, False) == (closed.rows.is_damaged, closed.path.exists())
     closed.recover()
     assert len(KEYS) + 1 == len(closed.store.get_many(0, TABLE, [*KEYS, "new"]))
+
+
+async def test_damage_is_that_of_all_partitions(machine: Machine) -> None:
+    """They have files together: all are out of service, and made again; each begins at the beginning."""
+    await machine.put(1, **{key: {"owner": key, "text": key * 500} for key in KEYS})
+    machine.store.write(1, [a_row("a", 1)], 0)
+    machine.flush()
+    machine.close()
+    other = TP(machine.rows.changelog, 1)
+    assert 0 == machine.store.persisted_offset(other)
+    damage(machine, "*.sst")
+    assert len(KEYS) == machine.read_up_to
+    with pytest.raises(TableError):
+        list(machine.store.items(0, prefix_of(TABLE)))
+    assert ({0, 1}, 1) == (machine.store.damaged, machine.consumer.rejoined)
+    machine.rows.remove_damaged()
+    assert (None, None) == (machine.read_up_to, machine.store.persisted_offset(other))
 
 
 async def test_damage_shows_when_rows_are_written(closed: Machine) -> None:

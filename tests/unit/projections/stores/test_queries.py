@@ -71,7 +71,7 @@ async def test_a_scan_ends_when_its_partition_leaves(orders: Orders, monkeypatch
     reading = asyncio.create_task(scan_in_turns(orders.store, 0, TABLE))
     for _ in range(20):
         await asyncio.sleep(0)
-    orders.store._dbs.pop(0).close()
+    orders.store._dbs.pop(0)
     with pytest.raises(TableError, match="moved"):
         await reading
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 import trustme
+import uvloop
 from aiohttp import web
 
-from streams.access import tls
 from streams.access.tls import client_context, name_of_certificate, server_context
 from streams.runtime import web_server
 from streams.runtime.web_server import OpenConnections, Runner, TlsSite
@@ -28,21 +30,21 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.servers, self.clients = trustme.CA(), trustme.CA()
-        self.ca = self._write("ca.pem", self.servers.cert_pem)
-        self.client_ca = self._write("clients.pem", self.clients.cert_pem)
+        self.ca = self.write("ca.pem", self.servers.cert_pem)
+        self.client_ca = self.write("clients.pem", self.clients.cert_pem)
         self.renew()
 
     def renew(self, ca: trustme.CA | None = None) -> None:
         """Issue the server's certificate anew."""
         issued = (ca or self.servers).issue_cert(HOST)
-        self.cert = self._write("server.pem", *issued.cert_chain_pems)
-        self.key = self._write("server.key", issued.private_key_pem)
+        self.cert = self.write("server.pem", *issued.cert_chain_pems)
+        self.key = self.write("server.key", issued.private_key_pem)
 
-    def spoil(self) -> None:
-        """The new key is half written."""
-        Path(self.key).write_text("half")
+    def spoil(self, file: str) -> None:
+        """The new one is half written."""
+        Path(file).write_text("half")
 
-    def _write(self, name: str, *parts: trustme.Blob) -> str:
+    def write(self, name: str, *parts: trustme.Blob) -> str:
         path = self.folder / name
         path.write_bytes(b"".join(part.bytes() for part in parts))
         return str(path)
@@ -58,8 +60,7 @@ class Files:
 
     def client(self, name: str | None = None, ca: trustme.CA | None = None) -> ssl.SSLContext:
         """TLS of a client that shows a certificate with this name, or none."""
-        context = client_context(self.settings)
-        assert context is not None
+        context = ssl.create_default_context(cafile=self.ca)
         if name is not None:
             (ca or self.clients).issue_cert(f"{name}@example.org", common_name=name).configure_cert(context)
         return context
@@ -72,6 +73,14 @@ def files(tmp_path: Path) -> Files:
 
 @pytest_asyncio.fixture
 async def url(files: Files) -> AsyncIterator[str]:
+    async with serving(files) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(files: Files) -> AsyncIterator[str]:
+    """A port with these files."""
+
     async def answer(request: web.Request) -> web.Response:
         return web.Response(text=str(name_of_certificate(request)))
 
@@ -111,17 +120,45 @@ async def test_who_a_client_is(url: str, files: Files) -> None:
         await asked(url.replace("https", "http"), files.client())
 
 
-async def test_renewed(url: str, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_renewed(url: str, files: Files) -> None:
     """A certificate that is renewed is shown from the next handshake on; half of a new one is not."""
-    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
     before = await asyncio.to_thread(ssl.get_server_certificate, place(url))
     assert "None" == await asked(url, files.client())
-    files.spoil()
+    files.spoil(files.key)
     assert "None" == await asked(url, files.client())
     files.renew()
     assert "None" == await asked(url, files.client())
     after = await asyncio.to_thread(ssl.get_server_certificate, place(url))
     assert before != after
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_renewed_authorities(files: Files, loop: Any) -> None:
+    """Of clients at the port, and of workers at whoever asks them: new ones count at the next handshake, and those that
+    are gone do not; half of a file changes nothing."""
+
+    async def check() -> None:
+        async with serving(files) as url:
+            asker, old = client_context(files.settings), files.client("alice")
+            assert asker is not None
+            assert ("None", "alice") == (await asked(url, asker), await asked(url, old))
+            files.spoil(files.client_ca)
+            assert "alice" == await asked(url, old)
+            files.clients = trustme.CA()
+            files.write("clients.pem", files.clients.cert_pem)
+            assert "bob" == await asked(url, files.client("bob"))
+            with pytest.raises(aiohttp.ClientError):
+                await asked(url, old)
+            files.renew(trustme.CA())
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await asked(url, asker)
+            files.servers = trustme.CA()
+            files.renew()
+            files.write("ca.pem", files.servers.cert_pem)
+            assert "None" == await asked(url, asker)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(check())
 
 
 async def test_a_handshake_that_does_not_come(url: str) -> None:

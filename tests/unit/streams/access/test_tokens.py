@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import pytest
 from multidict import CIMultiDict
 
-from streams.access import watched_file
 from streams.access.access import Access, check_reach
 from streams.access.principal import Identified, NotKnown, Principal
 from streams.access.tokens import Tokens, new_token
-from streams.access.watched_file import WatchedFile
 from streams.cli.http import add_line
 from streams.cli.run import CliError
+from streams.security import renewed
+from streams.security.renewed import Renewed
 from streams.settings import Settings, SettingsError
 
 GRANTS = '[[grants]]\nto = ["token:ci"]\nrole = "reader"\ncontexts = ["*"]\n'
@@ -75,10 +75,10 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """It counts as it is now; one that cannot be read counts as it was, and that is said."""
-    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(renewed, "LOOK_SECONDS", 0.0)
     file = tmp_path / "number"
     file.write_text("1")
-    watched = WatchedFile("NUMBER", str(file), int)
+    watched = Renewed.of_text("NUMBER", str(file), int)
     assert 1 == watched.value
     file.write_text("22")
     assert 22 == watched.value
@@ -94,10 +94,10 @@ def test_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 def test_a_change_that_cannot_be_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that was taken out must not go on to count since there was no descriptor when one looked."""
-    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(renewed, "LOOK_SECONDS", 0.0)
     file = tmp_path / "number"
     file.write_text("1")
-    watched = WatchedFile("NUMBER", str(file), int)
+    watched = Renewed.of_text("NUMBER", str(file), int)
     file.write_text("22")
     with monkeypatch.context() as full:
 

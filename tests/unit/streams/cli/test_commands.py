@@ -23,7 +23,7 @@ from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.cli import dead_letters, journal, kafka, quarantine
 from streams.cli import lag as lag_client
-from streams.cli.http import Answer, ask, read
+from streams.cli.http import Answer, Door, ask, read
 from streams.cli.main import register
 from streams.cli.run import CliError, indented, print_table, run, table, type_named
 from streams.deciding.messages import AggregateRef, Message, Reply, encode_reply
@@ -530,7 +530,33 @@ class FakeApp:
         return decorate
 
 
-COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters", "quarantine"]
+@pytest.mark.parametrize(
+    ("url", "insecure", "goes"),
+    [
+        ("http://10.0.0.5:6066", False, False),
+        ("http://shop-1:6066", False, False),
+        ("http://127.example.org:6066", False, False),
+        ("http://shop-1:6066", True, True),
+        ("https://shop-1:6066", False, True),
+        ("http://127.0.0.1:6066", False, True),
+        ("http://localhost:6066", False, True),
+        ("http://[::1]:6066", False, True),
+    ],
+)
+def test_a_token_in_the_clear(url: str, insecure: bool, goes: bool, tmp_path: Any) -> None:
+    """It goes over http to this machine alone, unless that was said to be right."""
+    file = tmp_path / "token"
+    file.write_text("sst_canary")
+    door = Door(url, Settings(http_token_file=str(file), http_insecure=insecure))
+    if goes:
+        assert "Bearer sst_canary" == door.headers["Authorization"]
+        return
+    with pytest.raises(CliError, match="in the clear") as stopped:
+        _ = door.headers
+    assert (2, False) == (stopped.value.code, "canary" in str(stopped.value))
+
+
+COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters", "quarantine", "token", "audit"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -548,6 +574,7 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ["send", "order", "1"],
         ["send", "order", "1", "X", "{}", "--wait", "-1"],
+        ["send", "order", "1", "#release"],
         ["show", "order", "1", "--at", "0"],
         ["dead-letters", "burn", "order", "0:1"],
         ["dead-letters", "list", "order", "--limit", "0"],

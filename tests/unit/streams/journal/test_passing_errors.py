@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import threading
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -56,11 +60,12 @@ async def test_a_login(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cassandra_session, "LOGIN_PAUSES", (0.001, 0.001))
     session, tried = CassandraSession(CASSANDRA), 0
 
-    def connect(place: OnLoop) -> None:
+    def connect(place: OnLoop) -> tuple[Any, Any]:
         nonlocal tried
         tried += 1
         if tried <= refusals:
             raise translated(AuthenticationFailed("not now"), CASSANDRA)
+        return object(), object()
 
     session._connect = connect  # type: ignore[method-assign]
     if refusals == 3:
@@ -69,3 +74,21 @@ async def test_a_login(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
     else:
         await session.connect()
     assert 3 == tried
+
+
+async def test_a_connection_that_is_given_up() -> None:
+    """Its thread goes on; what that opens later is closed, and nobody else is shown it."""
+    session, may_open, closed = CassandraSession(CASSANDRA), threading.Event(), threading.Event()
+
+    def connect(place: OnLoop) -> tuple[Any, Any]:
+        assert may_open.wait(5)
+        return SimpleNamespace(shutdown=closed.set), object()
+
+    session._connect = connect  # type: ignore[method-assign]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await session.connect()
+    may_open.set()
+    assert await asyncio.to_thread(closed.wait, 5)
+    with pytest.raises(Unavailable):
+        session.statement("any")

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from streams.kafka import probes, topic_limits
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
-from streams.kafka.topic_limits import USUAL_LARGEST
+from streams.kafka.topic_limits import USUAL_LARGEST, ask_largest
 
 TP = TopicPartition("order-events", 0)
 
@@ -24,11 +24,11 @@ class Client:
 
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
-
-    def get_random_node(self) -> int:
-        return 1
+        self.cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)])
+        self.asked: list[int] = []
 
     async def send(self, node: int, request: Any) -> Any:
+        self.asked.append(node)
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -67,6 +67,21 @@ async def test_what_a_topic_takes_is_not_guessed(error: Any, monkeypatch: pytest
 async def test_who_may_not_ask_what_a_topic_takes(code: int) -> None:
     """Goes by Kafka's default."""
     assert USUAL_LARGEST == await broker((code, [])).largest("order-events")
+
+
+async def test_any_broker_that_answers() -> None:
+    """What each of them knows is asked of all in turn, each once, until one answers; when none does, that is said."""
+    down = KafkaConnectionError("it is down")
+    client = Client(down, down, SMALL)
+    client.cluster.brokers = lambda: [SimpleNamespace(nodeId=node) for node in (1, 2, 3)]
+    assert 20_000 == await ask_largest(client, "order-events")
+    assert [1, 2, 3] == sorted(client.asked)
+    client = Client(down)
+    with pytest.raises(KafkaConnectionError, match="it is down"):
+        await ask_largest(client, "order-events")
+    client.cluster.brokers = list
+    with pytest.raises(KafkaConnectionError, match="no broker is known"):
+        await ask_largest(client, "order-events")
 
 
 class Slow:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +15,27 @@ import aiokafka.client
 import aiokafka.conn
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     KafkaConnectionError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.group import JoinGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka import client_factory
-from streams.kafka.client_factory import ClientFactory, Consumer, connect, started
+from streams.kafka.client_factory import (
+    ClientFactory,
+    ClientsStopped,
+    Consumer,
+    PromptConnection,
+    SharedClient,
+    connect,
+    started,
+)
 from streams.runtime.application import Application
 from streams.secret import Secret
 from streams.security import refusals
@@ -60,7 +73,48 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
 def test_all_connections_are_made_here() -> None:
     """By a name that aiokafka may change: its clients make theirs by ours, and so do Faust's, which are the same."""
     assert connect is aiokafka.client.create_conn
+    assert PromptConnection is aiokafka.conn.AIOKafkaConnection
     assert TokenLogin is aiokafka.conn.OAuthAuthenticator
+
+
+async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes connections and says nothing, as one that is stopped does, is given up soon; so is one that has
+    answered before, and sooner still if it has just been silent. Who joins a group waits for its members, as long as he
+    says."""
+    monkeypatch.setattr(client_factory, "ANSWER_MS", 600)
+    monkeypatch.setattr(client_factory, "SILENT_MS", 100)
+    silent = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while size := await reader.read(4):
+            request = await reader.readexactly(int.from_bytes(size, "big"))
+            versions = struct.pack(">hi", 0, 2) + struct.pack(">hhhhhh", 3, 0, 0, 11, 0, 0)
+            if not silent.is_set():
+                writer.write(struct.pack(">i", 4 + len(versions)) + request[4:8] + versions)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connected = await connect("127.0.0.1", port, request_timeout_ms=2_000)
+        silent.set()
+        began = time.monotonic()
+        join = asyncio.ensure_future(connected.send(JoinGroupRequest("g", 1, 1, "", "", "consumer", [])))
+        with pytest.raises(TimeoutError):
+            await connected.send(MetadataRequest([]))
+        with pytest.raises(TimeoutError):
+            await connect("127.0.0.1", port, request_timeout_ms=2_000)
+        assert 1.1 < time.monotonic() - began < 1.8
+        assert not join.done()
+        with pytest.raises(TimeoutError):
+            await join
+        assert time.monotonic() - began > 1.9
+        connected.close(CloseReason.CONNECTION_TIMEOUT)  # as aiokafka's client closes it
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await connect("127.0.0.1", port, request_timeout_ms=2_000)
+        assert time.monotonic() - began < 0.5
+        silent.clear()
+        (await connect("127.0.0.1", port, request_timeout_ms=2_000)).close()
+        assert ("127.0.0.1", port) not in PromptConnection._silent
 
 
 async def test_the_secret_as_it_is_now(broker: Broker, tmp_path: Path) -> None:
@@ -206,3 +260,34 @@ async def test_a_topic_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> 
         await Silent().getmany()
     with pytest.raises(TopicForbidden, match="order-events: this process may not look at it: grant Describe"):
         await Silent().getmany(timeout_ms=5)
+
+
+class Shared:
+    """A client that is stopped once."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    async def stop(self) -> None:
+        self.stopped += 1
+
+
+async def test_a_client_that_is_being_made_when_all_are_stopped() -> None:
+    """It is stopped as soon as it is there, and whoever waits for it is told, as is whoever asks later."""
+    may_start, made = asyncio.Event(), Shared()
+
+    async def start() -> Shared:
+        await may_start.wait()
+        return made
+
+    clients = SharedClient(start, asyncio.create_task)
+    asked = [asyncio.create_task(clients.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await clients.stop()
+    may_start.set()
+    for task in asked:
+        with pytest.raises(ClientsStopped):
+            await task
+    assert (1, None) == (made.stopped, clients.current)
+    with pytest.raises(ClientsStopped):
+        await clients.get()

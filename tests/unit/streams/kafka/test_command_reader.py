@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 
@@ -350,23 +349,6 @@ def test_no_more_is_asked_for_than_was_taken() -> None:
     """By a name that aiokafka may change: while records wait, no request goes out."""
     assert "_prefetch_backoff" in Fetcher._proc_fetch_request.__code__.co_names
     assert "calculate_backoff" in Fetcher._get_actions_per_node.__code__.co_names
-
-
-async def test_a_slice_without_a_leader_costs_no_more_than_a_look_now_and_then(
-    kafka: Kafka, reader: KafkaCommandReader
-) -> None:
-    """aiokafka looks for one as often as the broker answers. The first look is made at once."""
-    assert reader._connecting is not None
-    client = (await reader._connecting)._client
-    began = asyncio.get_running_loop().time()
-    await client._metadata_update(client.cluster, ["order-commands"])
-    first = asyncio.get_running_loop().time() - began
-    for _ in range(3):
-        await client._metadata_update(client.cluster, ["order-commands"])
-    assert first < 0.1
-    assert asyncio.get_running_loop().time() - began >= 0.3
-    assert 4 == kafka.looks
-    assert "_metadata_update" in AIOKafkaClient._md_synchronizer.__code__.co_names
 
 
 async def test_a_topic_that_may_not_be_looked_at(kafka: Kafka, reader: KafkaCommandReader) -> None:

@@ -12,7 +12,7 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4, FetchRequest_v11, FetchResponse_v4, FetchResponse_v11
 
-from streams.kafka.fetching.sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchSession, SessionFetcher
+from streams.kafka.fetching.sessions import FIRST, LAST_EPOCH, NOT_FOUND, FetchingFailed, FetchSession, SessionFetcher
 
 BYTES = 1 << 20
 INVALID_EPOCH, NOT_LEADER, STORAGE_ERROR = 71, 6, 56
@@ -167,6 +167,27 @@ async def test_a_partition_that_a_broker_does_not_answer_for(error: int) -> None
     fetcher, _ = await fetching(broker)
     await asyncio.sleep(0.25)
     assert broker.requests <= 3
+    await fetcher.close()
+
+
+async def test_fetching_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for records is told at once, and whoever asks later, by one record or by many: there will be none."""
+    fetcher, _ = await fetching(Broker())
+    waiting = [
+        asyncio.create_task(fetcher.fetched_records((), timeout=60)),
+        asyncio.create_task(fetcher.next_record(())),
+    ]
+    await asyncio.sleep(0)
+    monkeypatch.setattr(fetcher, "_get_actions_per_node", lambda assignment: 1 / 0)
+    fetcher._notify(fetcher._wait_consume_future)
+    for task in waiting:
+        async with asyncio.timeout(2):
+            with pytest.raises(FetchingFailed, match="division by zero"):
+                await task
+    with pytest.raises(FetchingFailed):
+        await fetcher.fetched_records((), timeout=60)
+    with pytest.raises(FetchingFailed):
+        await fetcher.next_record(())
     await fetcher.close()
 
 

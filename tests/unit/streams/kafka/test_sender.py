@@ -150,6 +150,30 @@ async def test_what_the_system_reads_gets_no_replies(
     assert 1 == len([record for record in caplog.records if record.levelno >= logging.WARNING])
 
 
+async def test_a_hint_is_sent_until_kafka_has_it(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a newer one, however often that fails; not when all is to end."""
+    monkeypatch.setattr(sender, "HINT_AGAIN_SECONDS", 0.001)
+    failures = 3
+
+    def fail(topic: str) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise KafkaConnectionError
+
+    kafka.on_send = fail
+    for nr in range(2):
+        kafka.sender.hint("order-commits", 1, b"%d" % nr)
+    await kafka.settled()
+    assert (-1, [b"1"]) == (failures, kafka.taken["order-commits"])
+    failures = 1_000_000
+    kafka.sender.hint("order-commits", 1, b"2")
+    await asyncio.sleep(0.01)
+    kafka.sender.end()
+    await kafka.settled()
+    assert [b"1"] == kafka.taken["order-commits"]
+
+
 async def test_the_newest_hint_says_it_all(kafka: Kafka) -> None:
     """Some hints wait, more of them give way to the newest, and they keep no owner waiting."""
     for nr in range(5):

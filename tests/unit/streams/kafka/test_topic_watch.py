@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 from streams.concurrency.supervisor import Supervisor
 from streams.kafka import topic_watch
 from streams.kafka.topic_metadata import TopicMetadata
-from streams.kafka.topic_watch import watch_topics
+from streams.kafka.topic_watch import watch_groups, watch_topics
 from streams.kafka.topics import OWNS, READ, SENDS, WRITE, reply_topic, type_topics
 
 Looked = tuple[dict[str, TopicMetadata | None], list[str]]
@@ -108,4 +108,34 @@ async def test_a_right_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     rights.clear()
     forbidden.clear()
     await until(lambda: not supervisor.troubles)
+    task.cancel()
+
+
+async def test_a_group_that_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, until this process may be in it again; a broker that is down says nothing of it."""
+    monkeypatch.setattr(topic_watch, "LOOK_SECONDS", 0.001)
+    supervisor, allowed, looks = Supervisor(), {"orders": True, "orders-commands": True}, 0
+
+    async def may_join(group: str) -> bool:
+        nonlocal looks
+        looks += 1
+        if not allowed:
+            raise KafkaConnectionError("down")
+        return allowed[group]
+
+    async def look() -> None:
+        before = looks
+        await until(lambda: looks > before + 2)
+
+    task = supervisor.keep("groups", lambda: watch_groups(may_join, ["orders", "orders-commands"], supervisor))
+    allowed["orders-commands"] = False
+    await look()
+    assert ["orders-commands"] == list(supervisor.troubles)
+    assert "may not be a member of it: grant Read on the group" in supervisor.troubles["orders-commands"]
+    allowed.clear()
+    await look()
+    assert ["orders-commands"] == list(supervisor.troubles)
+    allowed |= {"orders": True, "orders-commands": True}
+    await look()
+    assert {} == supervisor.troubles
     task.cancel()

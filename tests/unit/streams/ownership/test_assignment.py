@@ -40,6 +40,7 @@ class Candidate:
 
     def __init__(self, rig: Rig, span: LogSpan, topic_id: str) -> None:
         self.number, self.topic_id, self.rig = span.number, topic_id, rig
+        self.log = f"order@{span.number}"
         self.is_owner = False
         self.head: Any = None
         self.is_first = False
@@ -56,7 +57,7 @@ class Candidate:
     def can_go_on(self) -> bool:
         return self.is_owner
 
-    async def take_over(self) -> None:
+    async def take_over(self, known: Sequence[Any], inherits: Callable[[Mapping[int, int]], None]) -> None:
         self.rig.attempts[self.number] += 1
         trouble = self.rig.trouble.get(self.number)
         if trouble is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError
 
-from streams.concurrency.supervisor import Supervisor
 from streams.kafka.client import Offsets
 from streams.ownership.group_offsets import GroupOffsets
 
@@ -17,12 +16,12 @@ async def test_what_has_moved_is_told() -> None:
     told: list[Offsets] = []
     down = False
 
-    async def commit(group: str, offsets: Offsets) -> None:
+    async def commit(offsets: Offsets) -> None:
         if down:
             raise KafkaConnectionError("down")
         told.append(offsets)
 
-    offsets = GroupOffsets("orders-commands", lambda: covered, commit, Supervisor())
+    offsets = GroupOffsets(lambda: covered, commit)
     await offsets.tell()
     await offsets.tell()
     assert [{"order-commands": {0: 5}}] == told
@@ -35,20 +34,3 @@ async def test_what_has_moved_is_told() -> None:
     covered["order-commands"][0] = 6
     await offsets.tell()
     assert ({"order-commands": {0: 6}}, 3) == (told[-1], len(told))
-
-
-@pytest.mark.asyncio
-async def test_a_group_that_may_not_be_told() -> None:
-    """Health says which right is missing, until it is there again."""
-    covered, supervisor, forbidden = {"order-commands": {0: 5}}, Supervisor(), True
-
-    async def commit(group: str, offsets: Offsets) -> None:
-        if forbidden:
-            raise GroupAuthorizationFailedError(group)
-
-    offsets = GroupOffsets("orders-commands", lambda: covered, commit, supervisor)
-    await offsets.tell()
-    assert "the consumer group orders-commands: this process may not" in supervisor.troubles["orders-commands"]
-    forbidden = False
-    await offsets.tell()
-    assert {} == supervisor.troubles

@@ -75,7 +75,7 @@ async def test_one_commit_for_all(it: Slices) -> None:
     assert {1: SliceHead(0, 2), 6: SliceHead()} == it.log[1].slices
     assert {1: SliceHead(1, 3), 6: SliceHead(2, 3)} == it.log[2].slices
     assert ["order-1:2", *["order-6:3"] * 3, "order-1:3"] == [reply["position"] for reply in sent.replied]
-    assert [(5, 2), (5, 3)] == [hint for kind, hint in sent.log if kind == "hint"]
+    assert [(5, 1), (5, 2), (5, 3)] == [hint for kind, hint in sent.log if kind == "hint"]
     assert ({1: 2, 6: 3}, (1, 6), "order@1") == (owner.covered, owner.slices, owner.log)
 
 

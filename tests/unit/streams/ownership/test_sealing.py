@@ -19,7 +19,7 @@ from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import command_headers
 from streams.journal.layout import Layout, LogSpan, first_layout
 from streams.journal.memory import MemoryJournal, MemoryStore
-from streams.journal.port import Commit, Fenced, Unavailable, log_name
+from streams.journal.port import Commit, Fenced, Snapshot, Unavailable, log_name
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.limits import Limits
 from streams.ownership.assignment import Assignment
@@ -576,5 +576,36 @@ async def test_taken_over_while_it_is_sealed(rig: Rig) -> None:
     await rig.until(lambda: not layout_of(rig).planned)
     await one.ownership.assign(set(), layout_of(rig))
     await some_commits(rig, 2)
+    await rig.sent()
+    rig.check()
+
+
+async def test_commands_that_wait_are_loaded_while_a_log_begins(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their aggregates are in memory when it takes the first of them, in a worker that has never had them."""
+
+    class Slow(MemoryJournal):
+        async def append(self, commit: Commit, snapshots: Sequence[Snapshot] = ()) -> None:
+            await asyncio.sleep(0.05)
+            await super().append(commit, snapshots)
+
+    known: dict[str, int] = {}
+    taken = Owner.open
+
+    def opened(owner: Owner, source: Any) -> None:
+        known.setdefault(owner.log, len(owner.handler.cache))
+        taken(owner, source)
+
+    monkeypatch.setattr(Owner, "open", opened)
+    await rig.worker("one", 0, 1)
+    two = Worker(rig, "two", Slow(rig.store))
+    rig.stack.push_async_callback(two.stop)
+    await two.start(2, 3)
+    rig.send_for_ever()
+    await some_commits(rig, 0, 3)
+    await rig.change(layout_of(rig).split(0, [(2, [0]), (3, [2])]))
+    await some_commits(rig, 2)
+    await some_commits(rig, 3)
+    assert {"order@0": 0, "order@1": 0} == {log: known.pop(log) for log in ("order@0", "order@1")}
+    assert all(known[log] == len(KEYS[slice]) for log, slice in (("order@2", 0), ("order@3", 2)))
     await rig.sent()
     rig.check()

@@ -20,13 +20,15 @@ def topic(name: str, *needs: str) -> Topic:
 
 
 def test_acls() -> None:
-    """One for each topic, with all that is needed of it, and nothing where nothing is needed; prefixes; groups."""
+    """One for each topic, with all that is needed of it, and nothing where nothing is needed; prefixes; groups that it
+    is in, and those that it looks at."""
     topics = [topic("a-events", READ), topic("a-commands", READ), topic("a-logs"), topic("a-events", WRITE)]
-    assert acls(topics, ["g", "g"], ["replies."]) == [
+    assert acls(topics, ["g", "g"], ["replies."], ["h", "g"]) == [
         Acl("topic", "a-commands", "literal", ("Read", "DescribeConfigs")),
         Acl("topic", "a-events", "literal", ("Read", "Write", "DescribeConfigs")),
         Acl("topic", "replies.", "prefixed", ("Write", "DescribeConfigs")),
         Acl("group", "g", "literal", ("Read",)),
+        Acl("group", "h", "literal", ("Describe",)),
     ]
 
 

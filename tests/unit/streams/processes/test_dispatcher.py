@@ -7,23 +7,29 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from aggregates.principal import Principal, process
 from aggregates.process_manager import Send
 from aggregates.shop.order import OrderConfirmed, OrderShipped, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
 from streams.concurrency.tasks import cancel
-from streams.deciding.messages import RETRY_TOPIC, Failure
+from streams.deciding.messages import JSON, RETRY_TOPIC, Failure, Message, read_envelope
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, SliceHead, Unavailable
 from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.derivation import Derivation
+from streams.principals.key_ring import ContextKeys, KeyRing, encode_keys
+from streams.principals.signature import Signed, derived, verified
 from streams.processes.dispatcher import CommandDispatcher
+from streams.processes.process_signature import ProcessSignature
 from streams.security.refusals import TopicForbidden
 from streams.slices import partition_of
 
@@ -76,7 +82,7 @@ def commit(nr: int, *events: object) -> Commit:
 ROW = commit(1, OrderConfirmed()).events[-1]
 
 
-def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> CommandDispatcher:
+def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends, keys: KeyRing | None = None) -> CommandDispatcher:
     return CommandDispatcher(
         sends=sends,
         codec=CODEC,
@@ -86,6 +92,7 @@ def issuer(journal: MemoryJournal, kafka: Kafka, sends: Any = sends) -> CommandD
         source="/ns_orders",
         slices=SLICES,
         dead_letters_topic="ns_order-dead-letters",
+        signature=ProcessSignature("order", keys),
     )
 
 
@@ -108,6 +115,28 @@ async def test_commands_are_sent_where_they_belong() -> None:
     } == dict(headers)
     [((topic, _), [(key, _, headers)])] = kafka.records.items()
     assert ("ns_timer-commands", b"p", b"promised") == (topic, key, dict(headers)["ce_id"])
+
+
+async def test_commands_are_the_process_managers_own() -> None:
+    """They come in its name, on behalf of who has caused the event; without a key for their type they are nobody's."""
+    kafka, keys, products = Kafka(), KeyRing(), b"p" * 32
+    signs = ContextKeys({"order": "00" * 32}, {"order": {"product": derived(products, "process:order").hex()}})
+    keys.take(SimpleNamespace(key=b"k1", value=encode_keys(signs)))
+    caused = commit(7, OrderConfirmed())
+    rows = tuple(replace(row, principal="oidc:alice") for row in caused.events)
+    await issuer(MemoryJournal(), kafka, keys=keys).dispatch([replace(caused, events=rows)])
+    [(key, value, headers)] = kafka.records.pop(("ns_product-commands", partition_of(b"p-a", 4)))
+    said = dict(headers)
+    message = Message(0, 0, key, value, headers, 1.0)
+    signed = Signed("product", "p-a", said["ce_id"].decode(), said["ce_type"].decode(), value or b"", JSON)
+    theirs = KeyRing()
+    theirs.take(SimpleNamespace(key=b"k1", value=encode_keys(ContextKeys({"product": products.hex()}))))
+    assert process("order", Principal("oidc", "alice")) == verified(
+        read_envelope(message, "").said or {}, signed, theirs
+    )
+    others = [headers for records in kafka.records.values() for _, _, headers in records]
+    assert others
+    assert not any("ce_principal" in dict(headers) for headers in others)
 
 
 async def test_a_command_to_nobody_is_kept() -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -33,6 +34,7 @@ from streams.ownership.replies import Replies
 from streams.processes import timer_watch
 from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
+from streams.processes.process_signature import ProcessSignature
 from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_AROUND, TimerWatch
 from streams.settings import Settings
 from streams.slices import partition_of, slice_of
@@ -138,6 +140,7 @@ class World:
             source="/timers",
             slices=SLICES,
             dead_letters_topic="timer-dead-letters",
+            signature=ProcessSignature("timer"),
         )
         commands = CommandHandler(
             decider=timer.decider,
@@ -451,3 +454,12 @@ async def test_logs_that_go_on_from_another(world: World, monkeypatch: pytest.Mo
         await until(lambda: {(it.key or b"").decode() for it in world.commands[before:]} == wanted)  # noqa: B023
         watch.lost()
         await world.quiet()
+
+
+def test_pages_from_before_principals() -> None:
+    """A timer of a page that says nothing of who has scheduled it is nobody's; others keep theirs."""
+    timers = PendingTimers(SLICES)
+    timers.add_page(msgspec.msgpack.encode([("a", in_utc(NOON), 7, 0, "c")]))
+    timers.schedule([PendingTimer("b", in_utc(NOON), 7, 1, "c", "oidc:alice")])
+    assert [("a", ""), ("b", "oidc:alice")] == [(it.id, it.principal) for it in timers.due(in_utc(NOON), 9)]
+    timers.close()

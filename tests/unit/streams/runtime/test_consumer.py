@@ -13,7 +13,9 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from streams.concurrency.supervisor import Supervisor
-from streams.runtime.consumer import MEMBERSHIP, Consumer, _is_member
+from streams.runtime.consumer import Consumer, _is_member
+
+CONF = SimpleNamespace(id="shop_orders")
 
 
 async def test_the_group_confirms_a_member() -> None:
@@ -24,8 +26,8 @@ async def test_the_group_confirms_a_member() -> None:
         return answers.pop(0)
 
     supervisor = Supervisor()
-    supervisor.trouble(MEMBERSHIP, "it may not be one")
-    consumer: Any = SimpleNamespace(_heartbeat=0.0, app=SimpleNamespace(supervisor=supervisor))
+    supervisor.trouble("shop_orders", "it may not be a member")
+    consumer: Any = SimpleNamespace(_heartbeat=0.0, app=SimpleNamespace(supervisor=supervisor, conf=CONF))
     coordinator = SimpleNamespace(_do_heartbeat=beat)
     for _ in range(2):  # as at every rebalance
         Consumer._note_heartbeats(consumer, coordinator)
@@ -73,7 +75,7 @@ def looked_after(error: KafkaError, times: int) -> tuple[dict[str, str], int, in
         _subscription=SimpleNamespace(fetch_context=fetch_context),
         _coordinator=SimpleNamespace(check_errors=check_errors, request_rejoin=lambda: rejoins.append(None)),
     )
-    app = SimpleNamespace(conf=SimpleNamespace(id="shop_orders"), supervisor=Supervisor())
+    app = SimpleNamespace(conf=CONF, supervisor=Supervisor())
     consumer: Any = SimpleNamespace(_group_error="", app=app)
     consumer._say = partial(Consumer._say, consumer)
     for _ in range(times):
@@ -92,6 +94,6 @@ def test_a_group_that_is_forbidden(caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, health shows it, and the group is joined again when that is allowed: after such an answer
     aiokafka would send no heartbeat any more."""
     troubles, _, rejoins = looked_after(GroupAuthorizationFailedError("orders"), 3)
-    assert ([MEMBERSHIP], 3) == (list(troubles), rejoins)
+    assert (["shop_orders"], 3) == (list(troubles), rejoins)
     [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert "the consumer group shop_orders: this process may not be a member of it: grant Read" in line

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -271,6 +272,25 @@ def test_all_files_together(soft: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes in and what goes out leave some files for servers and tables."""
     monkeypatch.setattr(web_server.resource, "getrlimit", lambda which: (soft, soft))
     assert 0 < most_outgoing() <= soft - most_connections() - soft // 8
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("10.0.0.5", "10.0.0.5"),
+        ("::ffff:10.0.0.5", "10.0.0.5"),
+        ("127.0.0.2", ""),
+        ("::ffff:127.0.0.1", ""),
+        ("::1", ""),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_what_counts_as_one_address(peer: str, counted: str) -> None:
+    """Of IPv6 a network of 64 bits, which is the least that one customer has; in either form the same of IPv4."""
+    transport = SimpleNamespace(get_extra_info=lambda name: (peer, 1, 0, 0) if peer else None)
+    assert counted == web_server._address_of(transport)  # type: ignore[arg-type]
 
 
 async def test_one_address_does_not_take_all(monkeypatch: pytest.MonkeyPatch) -> None:

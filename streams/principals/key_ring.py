@@ -1,0 +1,67 @@
+"""The keys of a context, in memory: what its workers check commands with, and what its process managers sign with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from streams.principals.signature import Key
+
+
+class ContextKeys(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a context has of one key of the system, in hex digits.
+
+    opens    by aggregate type of the context the key of the type
+    signs    by process manager of the context, and by type that it may send to, the key that it signs with
+
+    Empty: the key is kept no longer.
+    """
+
+    opens: Mapping[str, str] = {}
+    signs: Mapping[str, Mapping[str, str]] = {}
+
+
+encode_keys = msgspec.json.Encoder().encode
+_decode_keys = msgspec.json.Decoder(ContextKeys).decode
+MOST_KEYS = 1_000
+
+
+class KeyRing:
+    """The keys that have been read, by id; the newest signs."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, ContextKeys] = {}
+        self._of_types: dict[tuple[str, str], bytes] = {}
+        self._newest = ""
+
+    def of_type(self, id: str, type: str) -> bytes | None:
+        return self._of_types.get((id, type))
+
+    def of_process(self, name: str, type: str) -> Key | None:
+        keys = self._keys.get(self._newest)
+        secret = None if keys is None else keys.signs.get(name, {}).get(type)
+        return None if secret is None else Key(self._newest, bytes.fromhex(secret))
+
+    def take(self, record: Any) -> None:
+        """Take in a record of the topic of keys. Raises `ValueError` for one that is none."""
+        id, keys = (record.key or b"").decode(), _decode_keys(record.value or b"{}")
+        if not id or ":" in id:
+            raise ValueError(f"no id of a key: {id!r}")
+        self._of_types = {place: secret for place, secret in self._of_types.items() if place[0] != id}
+        if not keys.opens:
+            self._keys.pop(id, None)
+            return
+        if id not in self._keys and len(self._keys) >= MOST_KEYS:
+            raise ValueError(f"there are {MOST_KEYS} keys already")
+        if keys.signs:  # of a new key they come when all who check have it
+            self._newest = id
+        elif id in self._keys:
+            keys = ContextKeys(keys.opens, self._keys[id].signs)
+        of_types = {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
+        self._keys[id] = keys
+        self._of_types |= of_types
+
+    async def catch_up(self) -> None:
+        """Nothing: whoever fills this ring has filled it."""

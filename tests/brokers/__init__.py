@@ -1,0 +1,1 @@
+"""The system on three brokers of Kafka, of which one or more fail under load."""
