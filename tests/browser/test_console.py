@@ -92,7 +92,7 @@ async def test_a_life(open_tab: OpenTab, shop: Worker, width: int, dark: bool) -
     assert tab.page.url.endswith("?at=1")
     await tab.page.reload()
     await expect(state.get_by_role("heading")).to_have_text("State after event 1")
-    await tab.page.get_by_label("Moment").press("End")
+    await tab.page.get_by_role("slider").press("End")
     await expect(state.get_by_role("heading")).to_have_text("State after event 2")
 
 
