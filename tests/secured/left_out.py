@@ -15,7 +15,6 @@ REASONS: dict[str, str] = {
     "test_new_aggregate.py": "follows a page to the letter, whose servers are open",
     "test_openapi.py::test_no_order_breaks_the_projections": "test_access.py has schemathesis ask as everybody",
     "test_openapi.py::test_no_request_breaks_a_view": "test_access.py has schemathesis ask as everybody",
-    "test_rules.py": OWN,
     "test_topics.py::test_topics_are_made_before_the_first_message": "an administrator makes them, and more",
 }
 """By file, or by file and test."""
