@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from projections.applying.control import SystemKey
 from projections.routing import query_router
 from projections.routing.signature import SIGNATURE, USER, HopSignature
 from projections.shop.app import app, side
@@ -145,6 +146,7 @@ async def test_commands_and_keys(world: World, monkeypatch: pytest.MonkeyPatch) 
     """A commander sends the commands of his grant to the keys of his grant, and schedules no others."""
     [gateway] = [part for part in app.parts if type(part).__name__ == "Gateway"]
     monkeypatch.setattr(gateway, "_is_open", True)
+    monkeypatch.setattr(side.control, "_keys", {"k1": SystemKey("k1", bytes(32), 0.0, 0.0)})
     token = world.issuer.token("alice")
     opened: Any = {"type": "OpenOrder", "data": {"user_id": "alice", "kind": "sale"}}
     cancel: Any = {"type": "CancelOrder", "data": {"reason": "none"}}

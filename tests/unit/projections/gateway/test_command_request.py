@@ -200,13 +200,20 @@ async def test_a_precondition_goes_to_kafka() -> None:
         assert expected == [value for name, value in command.headers if name == "ce_expectedsequence"]
 
 
+class Request(SimpleNamespace):
+    """A request about which nothing is noted yet."""
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+
 def request(**headers: str) -> Any:
     """A request to place order 7."""
     content = asyncio.StreamReader()
     content.feed_data(b'{"type": "PlaceOrder"}')
     content.feed_eof()
     named = CIMultiDict({"Content-Type": "application/json", **headers})
-    return SimpleNamespace(headers=named, content=content, content_length=None, rel_url=URL("/orders/7/commands"))
+    return Request(headers=named, content=content, content_length=None, rel_url=URL("/orders/7/commands"))
 
 
 @pytest.mark.parametrize(
