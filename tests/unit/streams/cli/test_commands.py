@@ -21,7 +21,7 @@ from rich.console import Console
 from aggregates.shop.order import LineAdded, OrderOpened, order
 from schemas.codec import Codec
 from schemas.registry import Schemas
-from streams.cli import dead_letters, journal, kafka, quarantine
+from streams.cli import dead_letters, journal, kafka, main, quarantine
 from streams.cli import lag as lag_client
 from streams.cli.http import Answer, Door, ask, read
 from streams.cli.main import register
@@ -556,6 +556,14 @@ def test_a_token_in_the_clear(url: str, insecure: bool, goes: bool, tmp_path: An
     assert (2, False) == (stopped.value.code, "canary" in str(stopped.value))
 
 
+def test_a_release_is_not_sent() -> None:
+    """It is an order, and is to be in the audit: `send` takes none."""
+    sent = main.send.function(SimpleNamespace(), "order", "1", "#release", "{}", None, 1.0)
+    with pytest.raises(CliError, match="quarantine release order 1") as stopped:
+        asyncio.run(sent)
+    assert 2 == stopped.value.code
+
+
 COMMANDS = ["send", "show", "history", "lag", "setup", "dead-letters", "quarantine", "token", "audit"]
 
 
@@ -574,7 +582,6 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ["send", "order", "1"],
         ["send", "order", "1", "X", "{}", "--wait", "-1"],
-        ["send", "order", "1", "#release"],
         ["show", "order", "1", "--at", "0"],
         ["dead-letters", "burn", "order", "0:1"],
         ["dead-letters", "list", "order", "--limit", "0"],
