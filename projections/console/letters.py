@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 
 from projections.app import ReadSide
 from projections.console.findings.snapshot import LetterGroup, QuarantinedAggregate
+from projections.console.shared import Shared
 from streams.cli.dead_letters import DeadLetterTopic, control_headers, letter_command_id, summary
 from streams.cli.quarantine import quarantine_of
+from streams.concurrency.tasks import all_of
 
 MOST_LETTERS = 500
 """Of a type, the newest of which are looked at."""
+READ_SECONDS, PATIENCE = 4.0, 120.0
+"""Seconds between two readings, and for which one may take; who asks waits less."""
 MOST_GROUPS = 50
 MOST_QUARANTINED = 100
 
@@ -33,6 +37,12 @@ class Letters:
         self._side = side
         self._known: dict[str, tuple[Mapping[int, int], TypeLetters]] = {}
         """By type the ends of the topic when it was read, and what was in it."""
+        self._all = Shared(self._read, seconds=READ_SECONDS, patience=PATIENCE)
+
+    async def _read(self) -> dict[str, TypeLetters]:
+        """Those of all types, read side by side: groups and quarantines are made of the same."""
+        types = list(self._side.journals)
+        return dict(zip(types, await all_of(self.of(type) for type in types), strict=True))
 
     async def of(self, type: str) -> TypeLetters:
         """The dead letters of a type. Raises `CliError`, `KafkaError`, `TimeoutError`."""
@@ -45,14 +55,14 @@ class Letters:
 
     async def groups(self) -> list[LetterGroup]:
         """Those of all types, in groups. Raises as `of`."""
-        return [group for type in self._side.journals for group in (await self.of(type)).groups]
+        return [group for letters in (await self._all.get()).values() for group in letters.groups]
 
     async def quarantined(self) -> list[QuarantinedAggregate]:
         """The aggregates in quarantine. Raises as `of`, and `Unavailable`."""
         found: list[QuarantinedAggregate] = []
-        for type, journal in self._side.journals.items():
-            for id, places in list((await self.of(type)).quarantining.items())[:MOST_QUARANTINED]:
-                state = await quarantine_of(journal, type, id)
+        for type, letters in (await self._all.get()).items():
+            for id, places in list(letters.quarantining.items())[:MOST_QUARANTINED]:
+                state = await quarantine_of(self._side.journals[type], type, id)
                 if state is not None:
                     found.append(
                         QuarantinedAggregate(
