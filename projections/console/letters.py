@@ -4,7 +4,7 @@ new ones."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from projections.app import ReadSide
@@ -16,6 +16,8 @@ from streams.concurrency.tasks import all_of
 
 MOST_LETTERS = 500
 """Of a type, the newest of which are looked at."""
+REACH = 5_000
+"""Records of a partition that are looked through for them, where most were dropped: the topic keeps all, for ever."""
 READ_SECONDS, PATIENCE = 4.0, 120.0
 """Seconds between two readings, and for which one may take; who asks waits less."""
 MOST_GROUPS = 50
@@ -49,7 +51,9 @@ class Letters:
         context, side = self._side.contexts[type], self._side
         ends = await side.broker.end_offsets(context.dead_letters_topic, range(context.settings.partitions))
         if type not in self._known or self._known[type][0] != ends:
-            records, _ = await DeadLetterTopic(context.settings, type, side.contexts).newest(MOST_LETTERS)
+            records, _ = await DeadLetterTopic(context.settings, type, side.contexts).newest(
+                MOST_LETTERS, REACH, in_short
+            )
             self._known[type] = ends, TypeLetters(grouped(type, records), _quarantining(records))
         return self._known[type][1]
 
@@ -77,6 +81,16 @@ class Letters:
         return found
 
 
+def in_short(record: Any) -> Any:
+    """A record of dead letters with what is shown here alone: not the command, nor a sender's headers, which may be a
+    megabyte."""
+    type = dict(record.headers).get("ce_type") or summary(record)[3].encode(errors="replace")
+    ours = [(name, value) for name, value in control_headers(record).items() if name != "dl_trace"]
+    record.headers = [("ce_type", type), *ours]
+    record.value = None if record.value is None else b""
+    return record
+
+
 def grouped(type: str, records: Iterable[Any]) -> list[LetterGroup]:
     """Dead letters, newest first, by command and failure; the largest group first."""
     groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
@@ -102,9 +116,10 @@ def grouped(type: str, records: Iterable[Any]) -> list[LetterGroup]:
 
 def _moment(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # nobody of ours has written it
 
 
 def _quarantining(records: Iterable[Any]) -> dict[str, dict[str, str]]:
