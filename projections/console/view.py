@@ -14,6 +14,7 @@ from projections.console.findings.verdict import Verdict
 from projections.console.observer import PATH, Observer, worker_here
 from projections.console.page import add_page
 from projections.console.rows import add_rows
+from projections.console.stories.view import add_stories
 from projections.gateway.command_data import Accepted
 from projections.http.forwarding import HOP
 from projections.http.problems import NotNow
@@ -59,6 +60,8 @@ def add_console(side: ReadSide, accepted: Accepted) -> None:
     add_page(side)
     add_rows(side)
     add_dry_run(side, accepted)
+    if side.journals:
+        add_stories(side)
 
     @side.app.page(PATH, name="findings")
     @describe(
