@@ -29,20 +29,21 @@ MOST_KEYS = 1_000
 
 
 class KeyRing:
-    """The keys that have been read, by id; the newest signs."""
+    """The keys that have been read, by id. Of those that are for a type the one signs that came last: several apps may
+    hand out keys, which need not know the same types."""
 
     def __init__(self) -> None:
         self._keys: dict[str, ContextKeys] = {}
         self._of_types: dict[tuple[str, str], bytes] = {}
-        self._newest = ""
 
     def of_type(self, id: str, type: str) -> bytes | None:
         return self._of_types.get((id, type))
 
     def of_process(self, name: str, type: str) -> Key | None:
-        keys = self._keys.get(self._newest)
-        secret = None if keys is None else keys.signs.get(name, {}).get(type)
-        return None if secret is None else Key(self._newest, bytes.fromhex(secret))
+        for id, keys in reversed(self._keys.items()):
+            if secret := keys.signs.get(name, {}).get(type):
+                return Key(id, bytes.fromhex(secret))
+        return None
 
     def take(self, record: Any) -> None:
         """Take in a record of the topic of keys. Raises `ValueError` for one that is none."""
@@ -56,7 +57,7 @@ class KeyRing:
         if id not in self._keys and len(self._keys) >= MOST_KEYS:
             raise ValueError(f"there are {MOST_KEYS} keys already")
         if keys.signs:  # of a new key they come when all who check have it
-            self._newest = id
+            self._keys.pop(id, None)
         elif id in self._keys:
             keys = ContextKeys(keys.opens, self._keys[id].signs)
         of_types = {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
