@@ -50,19 +50,20 @@ class KeyRing:
         id, keys = (record.key or b"").decode(), _decode_keys(record.value or b"{}")
         if not id or ":" in id:
             raise ValueError(f"no id of a key: {id!r}")
-        self._of_types = {place: secret for place, secret in self._of_types.items() if place[0] != id}
+        former = self._keys.get(id, ContextKeys())
         if not keys.opens:
             self._keys.pop(id, None)
+            self._of_types = {place: secret for place, secret in self._of_types.items() if place[0] != id}
             return
         if id not in self._keys and len(self._keys) >= MOST_KEYS:
             raise ValueError(f"there are {MOST_KEYS} keys already")
+        self._of_types |= {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
         if keys.signs:  # of a new key they come when all who check have it
             self._keys.pop(id, None)
-        elif id in self._keys:
-            keys = ContextKeys(keys.opens, self._keys[id].signs)
-        of_types = {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
-        self._keys[id] = keys
-        self._of_types |= of_types
+        # What was handed out before stays: another version, which hands out again, may know other types.
+        names = {*former.signs, *keys.signs}
+        signs = {name: {**former.signs.get(name, {}), **keys.signs.get(name, {})} for name in names}
+        self._keys[id] = ContextKeys({**former.opens, **keys.opens}, signs)
 
     async def catch_up(self) -> None:
         """Nothing: whoever fills this ring has filled it."""

@@ -186,3 +186,18 @@ def test_a_process_signs_with_the_newest_key_that_there_is_for_a_type() -> None:
     assert "k1" == signing("order")
     ring.take(Record((b"k1", encode_keys(ContextKeys()), [])))
     assert ["k2", None] == [signing(type) for type in ("order", "product")]
+
+
+def test_whoever_hands_out_a_key_again_takes_nothing_back() -> None:
+    """While versions run side by side, one knows types that the other does not: commands of these are not refused."""
+    ring = KeyRing()
+    newer = ContextKeys(
+        {"order": ORDERS.hex(), "invoice": "11" * 32}, {"order": {"product": "00" * 32, "user": "22" * 32}}
+    )
+    ring.take(Record((b"k1", encode_keys(newer), [])))
+    for signs in (False, True):
+        ring.take(keys("k1", signs))
+        assert (ORDERS, b"\x11" * 32) == (ring.of_type("k1", "order"), ring.of_type("k1", "invoice"))
+        assert None not in (ring.of_process("order", "product"), ring.of_process("order", "user"))
+    ring.take(keys("k1", opens=False))
+    assert ring.of_type("k1", "invoice") is ring.of_process("order", "user") is None
