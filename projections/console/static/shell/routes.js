@@ -25,6 +25,7 @@ export const ROUTES = [
   { page: "aggregate", label: "Aggregate", load: () => import("../pages/aggregate.js") },
   { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
   { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
+  { page: "audit", label: "Audit", load: () => import("../pages/audit.js") },
 ];
 
 /** The address of a page, with its parts and at most one object of parameters. */
