@@ -17,6 +17,7 @@ from projections.console.findings.snapshot import ReadWorker, Snapshot
 from projections.console.findings.verdict import FirstSeen, Verdict, verdict_of
 from projections.console.letters import Letters
 from projections.console.shared import Shared
+from projections.http.forwarding import HOP_SECONDS
 from projections.http.problems import HttpProblem
 from projections.operations.lag import all_lags
 from projections.operations.status import gather
@@ -33,8 +34,9 @@ log.addFilter(RateLimit(60.0))
 
 OFTEN, SELDOM = 1.0, 5.0
 """Seconds between two looks: at what is in memory of workers, and at what others keep."""
-PATIENCE = 4.0
-"""For so long a part may take; the others are shown without it."""
+PATIENCE = HOP_SECONDS + 1.0
+"""For so long a part may take; the others are shown without it. Longer than one worker is waited for: it is to be said
+which one is silent."""
 PATH = "/findings"
 
 T = TypeVar("T")

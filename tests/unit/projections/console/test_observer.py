@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka.errors import KafkaError
 
 from projections.console.observer import PATIENCE, _look
+from projections.console.shared import Shared
+from projections.http.forwarding import HOP_SECONDS
 from projections.http.problems import NotNow
+
+
+async def test_who_is_silent_is_named() -> None:
+    """A worker that hangs is not waited for as long as the part that needs it: the fault names its partitions."""
+
+    async def each() -> None:
+        await asyncio.sleep(HOP_SECONDS / 100)
+        raise NotNow("the worker that has partition 3 has not answered in time")
+
+    faults: dict[str, str] = {}
+    await _look(faults, "lag", Shared(each, seconds=0.0, patience=PATIENCE / 100).get())
+    assert "the worker that has partition 3 has not answered in time" == faults["lag"]
 
 
 async def seen(error: Exception | None) -> int:

@@ -31,7 +31,7 @@ from streams.audit.records import (
 from streams.audit.requests import action_of, ending_by, ending_of
 from streams.audit.trail import REFUSALS_A_MINUTE, AuditTrail, NotAudited
 from streams.kafka.client import ProducerRecord
-from streams.kafka.client_factory import ClientFactory
+from streams.kafka.client_factory import ClientFactory, ClientsStopped
 from streams.moments import milliseconds
 
 DROP = ActionRequested(
@@ -128,6 +128,19 @@ async def test_nothing_begins_that_cannot_be_written() -> None:
     topic.is_down = False
     assert await trail.end(await trail.begin(DROP), ActionEnded(Outcome.ACCEPTED, "done"))
     assert [DROP, ActionEnded(Outcome.ACCEPTED, "done")] == topic.events
+
+
+async def test_an_order_while_the_worker_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """What was done is answered as done, and the log has what came of it; nothing more begins."""
+
+    async def stopped(records: Sequence[ProducerRecord]) -> None:
+        raise ClientsStopped
+
+    trail = AuditTrail(stopped, "app")
+    assert not await trail.end("id17", ActionEnded(Outcome.ACCEPTED, "paused"))
+    assert ("id17" in caplog.text, "paused" in caplog.text) == (True, True)
+    with pytest.raises(NotAudited, match=r"nothing is done.*ClientsStopped"):
+        await trail.begin(DROP)
 
 
 async def test_nothing_begins_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
