@@ -8,10 +8,9 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-from servers.where import ServersError
+from servers.where import ServersError, Where
 
 OLDEST_JAVA, NEWEST_JAVA = 17, 23
 """Cassandra 5.0 sets a security manager, which Java 24 no longer has."""
@@ -107,7 +106,9 @@ def apt_install(what: str, packages: list[str]) -> None:
     if sudo and shutil.which("sudo") is None:
         raise ServersError(f"{what} is missing: run as root `apt-get install {packages[0]}`, then try again")
     print(f"{what} is missing: installing it with apt-get", flush=True)
-    with Path(tempfile.gettempdir(), f"sourced-streams-apt-{os.geteuid()}.lock").open("w") as lock:
+    folder = Where.from_environment().root
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "apt.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes of tests, the second one's apt-get would only fail
         _run([*sudo, "apt-get", "update", "-q"])
         known = [name for name in packages if _run(["apt-cache", "show", name], check=False)]

@@ -70,18 +70,18 @@ class OwnerMetrics:
         """A group is committed, and its replies are on their way; its commit took so many seconds."""
         self._commit.observe(seconds)
         self._shared.observe(len(group.verdicts))
-        # All that is done for each command is this: a quarter of a microsecond. Kafka's times have milliseconds, and
+        # All that is done for each command is this: a third of a microsecond. Kafka's times have milliseconds, and
         # those of a batch are equal, so there are few different ones in a group.
         tally = Tally(
             [
                 (
-                    (envelope := it.envelope).type,
-                    reply.status if (reply := it.reply) is not None else WAITING,
-                    len(reply.events) if it.rows and reply is not None else NOTHING_NEW,
+                    (envelope := verdict.envelope).type,
+                    reply.status if (reply := verdict.reply) is not None else WAITING,
+                    len(reply.events) if verdict.rows and reply is not None else NOTHING_NEW,
                     envelope.message.timestamp if envelope.message is not None else UNKNOWN,
                     envelope.traceparent[-1:],
                 )
-                for it in group.verdicts
+                for verdict in group.verdicts
             ]
         )
         now, outcomes, flags = time.time(), set(), set()
@@ -97,7 +97,7 @@ class OwnerMetrics:
         if FAILED in outcomes:
             self._count_failures(group)
         if not SAMPLED.isdisjoint(flags):
-            self._show(next(it for it in group.verdicts if it.envelope.traceparent[-1:] in SAMPLED), now)
+            self._show(next(verdict for verdict in group.verdicts if verdict.envelope.traceparent[-1:] in SAMPLED), now)
 
     def _count_failures(self, group: DecidedGroup) -> None:
         for _, failure in group.dead_letters:

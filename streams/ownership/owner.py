@@ -28,11 +28,11 @@ from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
 from streams.observability.instruments import Instruments
 from streams.observability.owner_metrics import OwnerMetrics
-from streams.ownership.command_queue import CommandQueue
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
 from streams.ownership.held_slices import CommandSource, HeldSlices
-from streams.ownership.partition_intake import CommandsMissing, PartitionIntake
+from streams.ownership.intake.command_queue import CommandQueue
+from streams.ownership.intake.partition_intake import CommandsMissing, PartitionIntake
 from streams.ownership.replies import Replies
 from streams.ownership.takeover import check_topic, take_over
 from streams.ownership.waiting import WaitingLog

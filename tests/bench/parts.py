@@ -17,6 +17,7 @@ from tests.bench.metrics import measure_metrics
 from tests.bench.model import measure_model
 from tests.bench.ordinary import Plan, measure_ordinary
 from tests.bench.report import Figure, Row
+from tests.bench.secured import measure_secured
 from tests.bench.serialization import measure_serialization
 from tests.bench.sizes import measure_sizes
 from tests.bench.starting import measure_starting
@@ -87,6 +88,11 @@ PARTS = [
         "idle",
         "the whole shop while nobody wants anything of it, with few partitions and with many",
         lambda o: measure_idle_system(o.partitions, o.rounds, o.idle),
+    ),
+    Part(
+        "secured",
+        "what TLS and a login cost: commands/s beside those in the clear, over one broker",
+        lambda o: measure_secured(o.count, o.orders, o.rounds),
     ),
     Part("steady", "ten minutes at 500 commands/s, and the longest pauses", lambda o: measure_steady()),
     Part(

@@ -28,9 +28,9 @@ POINTS_SECONDS = 35
 """For so long the shop is busy before the last hour is looked at."""
 
 
-async def command(system: System, type: str, id: str, name: str, **data: Any) -> None:
+async def command(system: System, type: str, id: str, sent: str, /, **data: Any) -> None:
     """Send a command that is accepted."""
-    reply = await system.ask(type, id, name, data, seconds=60)
+    reply = await system.ask(type, id, sent, data, seconds=60)
     assert "accepted" == reply["status"], reply
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
@@ -92,7 +93,7 @@ async def test_a_life(open_tab: OpenTab, shop: Worker, width: int, dark: bool) -
     assert tab.page.url.endswith("?at=1")
     await tab.page.reload()
     await expect(state.get_by_role("heading")).to_have_text("State after event 1")
-    await tab.page.get_by_label("Moment").press("End")
+    await tab.page.get_by_role("slider").press("End")
     await expect(state.get_by_role("heading")).to_have_text("State after event 2")
 
 
@@ -203,7 +204,8 @@ async def test_nobody_looks(open_tab: OpenTab, shop: Worker) -> None:
     await expect(tab.page.locator(".verdict")).to_be_visible()
     tab.page.on("request", lambda request: asked.append(request.url))
     await asyncio.sleep(3)
-    assert 0 < len(asked) <= 3, asked
+    assert asked
+    assert max(Counter(asked).values()) <= 3, asked
     await hide(tab, True)
     await asyncio.sleep(1)  # what was on its way
     asked.clear()

@@ -37,7 +37,7 @@ async def families(system: System, worker: Worker, accept: str = "") -> list[Any
 async def value(system: System, worker: Worker, name: str, **labels: str) -> float:
     """The sum of the samples of a name with these labels."""
     samples = [sample for family in await families(system, worker) for sample in family.samples]
-    return sum(it.value for it in samples if it.name == name and labels.items() <= it.labels.items())
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 async def test_every_worker_says_what_it_does(system: System) -> None:

@@ -6,6 +6,7 @@ OWN = "has tokens, grants and certificates of its own"
 SAME_MISTAKE = "an administrator sets up by the same mistake"
 REASONS: dict[str, str] = {
     "test_access.py": OWN,
+    "test_rules.py": OWN,
     "test_audit.py": OWN,
     "test_bad_input.py::test_reply_topic_is_made": "workers have no right to make topics",
     "test_belonging.py::test_an_empty_journal_beside_full_topics": SAME_MISTAKE,
@@ -14,7 +15,6 @@ REASONS: dict[str, str] = {
     "test_new_aggregate.py": "follows a page to the letter, whose servers are open",
     "test_openapi.py::test_no_order_breaks_the_projections": "test_access.py has schemathesis ask as everybody",
     "test_openapi.py::test_no_request_breaks_a_view": "test_access.py has schemathesis ask as everybody",
-    "test_rules.py": OWN,
     "test_topics.py::test_topics_are_made_before_the_first_message": "an administrator makes them, and more",
 }
 """By file, or by file and test."""

@@ -44,9 +44,9 @@ from streams.kafka.command_slices import CommandSlices
 from streams.kafka.records import PartitionRecords
 from streams.ownership.command_reading import CommandReading
 from streams.ownership.derivation import Derivation
+from streams.ownership.intake.partition_intake import PartitionIntake
 from streams.ownership.owned_log import OwnedLog
 from streams.ownership.owner import Owner
-from streams.ownership.partition_intake import PartitionIntake
 from streams.ownership.takeover import _inherited, first_commit, take_over
 from streams.principals import signature
 

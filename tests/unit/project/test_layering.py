@@ -45,6 +45,7 @@ streams.membership
 streams.principals
 streams.deciding streams.aggregate_type streams.foreign_type
 streams.observability
+streams.ownership.intake
 streams.ownership streams.verification
 streams.processes
 streams.runtime

@@ -80,7 +80,7 @@ function waiting(projection, again) {
       { title: "Events", number: true, cell: (key) => number(key.events) },
       { title: "What it raised", cell: (key) => key.error },
       {
-        title: "", cell: (key) => h("div.row", {},
+        title: "Orders", cell: (key) => h("div.row", {},
           button("Rebuild", () => rebuildRow(projection, key, again), { "aria-label": `Rebuild ${key.key}` }),
           button("Skip…", () => skip(projection, key.position, again), { "aria-label": `Skip the event at ${key.position}` })),
       },

@@ -26,7 +26,7 @@ def read(collector: Collector) -> dict[tuple[str, ...], float]:
     for accept, parse in (("", parsed), (OPENMETRICS, parsed_openmetrics)):
         text, _ = exposition(accept, collector)
         samples = [sample for family in parse(text.decode()) for sample in family.samples]
-        found.append({(it.name, *_values(it)): it.value for it in samples if it.name.startswith("test_")})
+        found.append({(one.name, *_values(one)): one.value for one in samples if one.name.startswith("test_")})
     assert found[0] == found[1]
     return found[0]
 

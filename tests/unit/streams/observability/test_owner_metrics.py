@@ -89,7 +89,9 @@ class World:
 
     def observed(self, metric: Any) -> dict[tuple[str, ...], int]:
         return {
-            labels: sum(it.counts) for labels, it in self.instruments.histogram(metric).series.items() if sum(it.counts)
+            labels: sum(spread.counts)
+            for labels, spread in self.instruments.histogram(metric).series.items()
+            if sum(spread.counts)
         }
 
 
@@ -166,7 +168,7 @@ def test_a_log_is_lost_to_another_owner_or_otherwise() -> None:
     """And both are known from the beginning, so that the first rise is seen."""
     world = World()
     series = world.instruments.counter(catalog.OWNERSHIP_LOST).series
-    assert {("order", "fenced"): 0, ("order", "other"): 0} == {labels: it.value for labels, it in series.items()}
+    assert {("order", "fenced"): 0, ("order", "other"): 0} == {labels: count.value for labels, count in series.items()}
     world.metrics.lost(Fenced("another owner"))
     world.metrics.lost(ValueError("a bug"))
     world.metrics.taken_over(0.3)

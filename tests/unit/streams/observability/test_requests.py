@@ -47,11 +47,12 @@ class Server:
         return web.Response(text="found")
 
     def counts(self) -> dict[tuple[str, ...], float]:
-        return {labels: it.value for labels, it in self.instruments.counter(catalog.HTTP_REQUESTS).series.items()}
+        return {labels: count.value for labels, count in self.instruments.counter(catalog.HTTP_REQUESTS).series.items()}
 
     def timed(self) -> dict[tuple[str, ...], int]:
         return {
-            labels: sum(it.counts) for labels, it in self.instruments.histogram(catalog.HTTP_SECONDS).series.items()
+            labels: sum(spread.counts)
+            for labels, spread in self.instruments.histogram(catalog.HTTP_SECONDS).series.items()
         }
 
 

@@ -21,9 +21,11 @@ def test_events_of_a_batch_count_for_each_table() -> None:
     metrics.applied(["orders-1"], [], 0.2, is_live=True)
     metrics.failed(["orders-1"])
     events = instruments.counter(catalog.TABLE_EVENTS).series
-    assert {("orders-1",): 4, ("lines-1",): 4, ("lines-2",): 500} == {name: it.value for name, it in events.items()}
+    assert {("orders-1",): 4, ("lines-1",): 4, ("lines-2",): 500} == {
+        name: count.value for name, count in events.items()
+    }
     errors = instruments.counter(catalog.TABLE_ERRORS).series
-    assert {("orders-1",): 1, ("lines-1",): 0, ("lines-2",): 0} == {name: it.value for name, it in errors.items()}
+    assert {("orders-1",): 1, ("lines-1",): 0, ("lines-2",): 0} == {name: count.value for name, count in errors.items()}
     visible = instruments.histogram(catalog.VISIBLE_SECONDS).series
     assert {("orders-1",), ("lines-1",)} == visible.keys()
     spread = visible["orders-1",]

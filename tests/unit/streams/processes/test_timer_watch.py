@@ -160,7 +160,7 @@ class World:
             commands=Topic(),
             dispatch=dispatcher.dispatch,
             follower=TimerWatch(
-                CONTEXT, SPAN, self.watched, broker, self.supervisor, self.instruments, lambda: self.now
+                CONTEXT, SPAN, self.watched, broker, self.supervisor, self.instruments, now=lambda: self.now
             ),
         )
         self.owners.append(owner)

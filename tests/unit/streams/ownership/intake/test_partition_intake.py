@@ -11,9 +11,9 @@ import pytest
 from streams.concurrency.tasks import cancel
 from streams.deciding.messages import Message
 from streams.limits import Limits
-from streams.ownership import partition_intake
-from streams.ownership.command_queue import CommandQueue
-from streams.ownership.partition_intake import PartitionIntake
+from streams.ownership.intake import partition_intake
+from streams.ownership.intake.command_queue import CommandQueue
+from streams.ownership.intake.partition_intake import PartitionIntake
 from tests.command_log import Topic
 
 LIMITS = Limits(group_commands=50, group_linger=0)

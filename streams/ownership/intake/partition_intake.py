@@ -9,7 +9,7 @@ from itertools import islice
 from streams.deciding.messages import Message
 from streams.journal.port import Unavailable
 from streams.kafka.command_slices import CommandSlices
-from streams.ownership.command_queue import CommandQueue
+from streams.ownership.intake.command_queue import CommandQueue
 
 log = logging.getLogger(__name__)
 
