@@ -132,6 +132,14 @@ def verified(said: Mapping[str, bytes], command: Signed, keys: VerifyingKeys) ->
         raise Forged(str(error)) from None
 
 
+def named(said: Mapping[str, bytes]) -> Principal | None:
+    """Whom the headers of a command name, whether that holds or not: for looks that decide nothing."""
+    try:
+        return _principal(said.get(PRINCIPAL, b""), said.get(CLAIMS, b""), said.get(BEHALF, b""))
+    except ValueError:
+        return None
+
+
 @lru_cache(maxsize=_MOST_PRINCIPALS)
 def _principal(who: bytes, claims: bytes, origin: bytes) -> Principal:
     """The principal of headers whose signature holds: a worker has written them. Raises `ValueError`."""
