@@ -80,7 +80,7 @@ async def letters(page: Page) -> None:
 
 
 async def audit(page: Page) -> None:
-    await page.get_by_text("the disk is nearly full").wait_for()
+    await page.get_by_text("the disk is nearly full, ticket 17", exact=True).wait_for()
 
 
 PAGES: dict[str, tuple[str, Callable[[Page], Awaitable[None]]]] = {
