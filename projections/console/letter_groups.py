@@ -74,7 +74,7 @@ def line_of(trace: str) -> str:
 
 
 def moment_of(text: str) -> datetime | None:
-    """The time of a letter; None for a text that is none. A time without a zone, which nobody of ours writes, is UTC."""
+    """The time of a letter; None for a text that is none. One without a zone, which nobody of ours writes, is UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
