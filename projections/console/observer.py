@@ -48,13 +48,14 @@ class Observer:
     def __init__(self, side: ReadSide) -> None:
         self._side = side
         self._seen = FirstSeen()
-        self._letters = letters = Letters(side)
+        self.letters = letters = Letters(side)
         self.contexts = Shared(Contexts(side).all, seconds=OFTEN, patience=PATIENCE)
         self._streams = Shared(lambda: all_lags(side), seconds=OFTEN, patience=PATIENCE)
         self._projections = Shared(lambda: gather(side), seconds=OFTEN, patience=PATIENCE)
         self._workers = Shared(self._all_workers, seconds=OFTEN, patience=PATIENCE)
         self._groups = Shared(letters.groups, seconds=SELDOM, patience=PATIENCE)
-        self._quarantined = Shared(letters.quarantined, seconds=SELDOM, patience=PATIENCE)
+        self.alike = Shared(letters.alike, seconds=SELDOM, patience=PATIENCE)
+        self.quarantined = Shared(letters.quarantined, seconds=SELDOM, patience=PATIENCE)
         self._verdict = Shared(self._judge, seconds=OFTEN, patience=2 * PATIENCE)
 
     async def verdict(self) -> Verdict:
@@ -73,7 +74,7 @@ class Observer:
             _look(faults, "tables", self._projections.get()),
             _look(faults, "timers", self._workers.get()),
             _look(faults, "dead letters", self._groups.get()),
-            _look(faults, "quarantine", self._quarantined.get()),
+            _look(faults, "quarantine", self.quarantined.get()),
         )
         if contexts and (unknown := [*faults_of(contexts)]):
             faults["owners"] = unknown[0]

@@ -47,6 +47,8 @@ class KeyAuthority:
         self._types: dict[str, list[str]] = defaultdict(list)
         self._processes: dict[str, list[str]] = defaultdict(list)
         self._topics: dict[str, str] = {}
+        self._handed_out: set[str] = set()
+        """The ids of the keys that this worker has handed out: what all contexts have that it knows."""
         self._made: SystemKey | None = None
         """The last one made here, which is handed out, and which the control topic may not have."""
         for type, context in side.contexts.items():
@@ -69,9 +71,9 @@ class KeyAuthority:
             return []
         if not who.name.isprintable() or not 0 < len(str(who).encode()) <= MAX_ID_LENGTH:
             raise HttpProblem(403, "Forbidden", "your name is too long for a command, or has a control character in it")
-        if not self._control.system_keys:
+        newest = next((key for key in reversed(self._control.system_keys) if key.id in self._handed_out), None)
+        if newest is None:
             raise NotNow("there is no key to sign with yet")
-        newest = self._control.system_keys[-1]
         key = Key(newest.id, derived(derived(newest.secret, command.type), PEOPLE))
         return sign(who, command, key)
 
@@ -98,6 +100,12 @@ class KeyAuthority:
             await self._hand_out(*self._control.system_keys)
         else:
             await self._make()
+
+    async def pass_on(self) -> None:
+        """Hand out keys that another worker has made: one of another version may not know all contexts that are known
+        here. Raises `KafkaError`, `TimeoutError`."""
+        if new := [key for key in self._control.system_keys if key.id not in self._handed_out]:
+            await self._hand_out(*new)
 
     async def renew(self) -> None:
         """Make a new key where the newest is a day old, and end those that were kept for long enough: for the leader.
@@ -127,6 +135,7 @@ class KeyAuthority:
             await asyncio.gather(
                 *(self._broker.publish(self._topics[name], 0, batch) for name, batch in records.items())
             )
+        self._handed_out |= {key.id for key in keys}
 
     def _record(self, context: str, key: SystemKey, with_signs: bool) -> ProducerRecord:
         of_types = {type: derived(key.secret, type) for types in self._types.values() for type in types}

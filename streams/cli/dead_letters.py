@@ -99,6 +99,21 @@ class DeadLetterTopic:
             raise CliError(ERROR, f"{name}, or it was dropped")
         return records[0]
 
+    async def some(self, positions: Collection[tuple[int, int]]) -> list[Any]:
+        """The dead letters at these (partition, offset) that are there, in the order of each partition. All behind the
+        first of them in its partition are read."""
+        starts: dict[int, int] = {}
+        for partition, offset in positions:
+            starts[partition] = min(offset, starts.get(partition, offset))
+        async with self._opened() as (consumer, ends):
+            wanted = {
+                tp: (max(first, starts[tp.partition]), end)
+                for tp, (first, end) in ends.items()
+                if tp.partition in starts
+            }
+            records = await _letters(consumer, wanted)
+        return [record for record in records if (record.partition, record.offset) in positions]
+
     async def retry(self, position: tuple[int, int]) -> str:
         """Send the command again as it first came; its new place on Kafka."""
         record = await self.get(position)

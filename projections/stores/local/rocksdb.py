@@ -169,7 +169,7 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         return path
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """The offset of the changelog behind which a recovery begins. Damage that shows here is no end of the worker."""
+        """The offset of the changelog behind which a recovery begins. Damage that shows here ends no worker."""
         try:
             offset: int | None = super().persisted_offset(tp)
         except Exception as error:

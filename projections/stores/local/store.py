@@ -137,7 +137,7 @@ class LocalStore:
 
         A partition that was opened since the damage was met is damaged, too, where it is in the same files.
         """
-        for partition in set().union(*map(self.damaged_with, self.damaged)):
+        for partition in set[int]().union(*map(self.damaged_with, self.damaged)):
             self.remove_files(partition)
             # Faust remembers how far it had read the changelog, and would go on from there.
             self.app.tables.recovery.revoke(TP(self.table.changelog_topic_name, partition))

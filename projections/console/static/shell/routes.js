@@ -25,6 +25,7 @@ export const ROUTES = [
   { page: "aggregate", label: "Aggregate", load: () => import("../pages/aggregate.js") },
   { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
   { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
+  { page: "letters", label: "Dead letters", load: () => import("../pages/letters.js") },
   { page: "audit", label: "Audit", load: () => import("../pages/audit.js") },
 ];
 

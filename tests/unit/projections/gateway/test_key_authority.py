@@ -19,7 +19,7 @@ from streams.access.grants import Grants
 from streams.access.principal import Identified, asked_by
 from streams.kafka.client import ProducerRecord
 from streams.principals.key_ring import KeyRing
-from streams.principals.signature import Forged, Signed, sign, verified
+from streams.principals.signature import PROOF, Forged, Signed, sign, verified
 from streams.settings import Settings
 from tests.unit.control_topic import ControlTopic, following
 
@@ -123,13 +123,38 @@ async def test_workers_that_start_share_a_key() -> None:
     topic = ControlTopic()
     kafka, late = Kafka(topic), Kafka(topic)
     async with following(topic) as one, following(topic) as other:
-        await authority(kafka, one).start()
+        first = authority(kafka, one)
+        await first.start()
         await other.wait_for(one.offset)
         await authority(late, other).start()
         assert [key.id for key in one.system_keys] == [key.id for key in other.system_keys]
         with asked_by(Identified(ALICE)):
-            headers = authority(kafka, one).sign(COMMAND)
+            headers = first.sign(COMMAND)
     assert ALICE.name == verified(dict(headers), COMMAND, late.rings[ORDERS]).name
+
+
+async def test_a_worker_signs_with_what_its_own_contexts_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader may be of a version before that does not know all of them: until this worker has handed out the new
+    key, too, it signs with the one before."""
+    topic = ControlTopic()
+    kafka, of_leader = Kafka(topic), Kafka(topic)
+    async with following(topic) as one, following(topic) as other:
+        keys, leader = authority(kafka, one), authority(of_leader, other)
+        await keys.start()
+        await other.wait_for(one.offset)
+        pass_by(other, RENEW_SECONDS, monkeypatch)
+        await leader.renew()
+        await one.wait_for(other.offset)
+        assert 2 == len(one.system_keys)
+        for _ in range(2):
+            with asked_by(Identified(ALICE)):
+                verified(dict(keys.sign(COMMAND)), COMMAND, kafka.rings[ORDERS])
+            await keys.pass_on()
+        with asked_by(Identified(ALICE)):
+            assert dict(keys.sign(COMMAND))[PROOF].startswith(one.system_keys[-1].id.encode())
+        before = len(kafka.order)
+        await keys.pass_on()
+        assert before == len(kafka.order)
 
 
 async def test_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
