@@ -105,8 +105,10 @@ def _shown(name: str, value: object) -> str:
 
 def in_short(text: str) -> str:
     """On one line, and of bounded length. What is no character of UTF-8 is replaced."""
-    plain = printable(one_line(text) if text.strip() else "").encode(errors="replace").decode()
-    return plain if len(plain) <= MOST_TEXT else f"{plain[:MOST_TEXT]}.."
+    first = text[: 2 * MOST_TEXT]  # what becomes of each character takes its time, and there may be a million
+    plain = printable(one_line(first) if first.strip() else "").encode(errors="replace").decode()
+    is_whole = len(first) == len(text) and len(plain) <= MOST_TEXT
+    return plain if is_whole else f"{plain[:MOST_TEXT]}.."
 
 
 def record(id: str, event: ActionRequested | ActionEnded, source: str, at: datetime | None = None) -> ProducerRecord:

@@ -101,7 +101,13 @@ class DeadLetterTopic:
 
     async def some(self, positions: Collection[tuple[int, int]]) -> list[Any]:
         """The dead letters at these (partition, offset) that are there, in the order of each partition. All behind the
-        first of them in its partition are read."""
+        first of them in its partition are read, and none of those is kept in memory."""
+
+        def kept(record: Any) -> Any:
+            if (record.partition, record.offset) not in positions and record.value is not None:
+                record.headers, record.value = (), b""
+            return record
+
         starts: dict[int, int] = {}
         for partition, offset in positions:
             starts[partition] = min(offset, starts.get(partition, offset))
@@ -111,7 +117,7 @@ class DeadLetterTopic:
                 for tp, (first, end) in ends.items()
                 if tp.partition in starts
             }
-            records = await _letters(consumer, wanted)
+            records = await _letters(consumer, wanted, kept)
         return [record for record in records if (record.partition, record.offset) in positions]
 
     async def retry(self, position: tuple[int, int]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser.conftest import OpenTab
 from tests.e2e.client import eventually
@@ -136,6 +136,33 @@ async def test_what_would_it_say(open_tab: OpenTab, shop: Worker, system: System
     table = tab.page.get_by_role("heading", name="orders-1", exact=True)
     await expect(tab.page.locator("article").filter(has=table)).to_contain_text("up to date")
     _, history, _ = await system.get(shop, "/orders/asked/history")
+    assert ["OrderOpened", "LineAdded"] == [event["type"] for event in history["events"]]
+
+
+async def test_a_command_of_which_one_does_not_hear(open_tab: OpenTab, shop: Worker, system: System) -> None:
+    """It has arrived, and its answer has not: whoever presses again sends the same one, and it is there once."""
+    await system.ask("order", "unheard", "OpenOrder", OPEN)
+    tab = await open_tab(life(shop, "unheard"))
+    lost: list[int] = []
+
+    async def lose_the_first(route: Route) -> None:
+        answer = await route.fetch()
+        lost.append(answer.status)
+        await (route.fulfill(response=answer) if lost[1:] else route.abort())
+
+    await tab.page.route("**/commands", lose_the_first)
+    tab.expect_wrong("ERR_FAILED")
+    await tab.page.get_by_label("Command").select_option("AddLine")
+    for name, value in LINE.items():
+        await tab.page.locator(f"[name={name}]").fill(str(value))
+    await tab.page.get_by_role("button", name="Send it for real").click()
+    send = tab.page.get_by_role("dialog").get_by_role("button", name="Send")
+    await send.click()
+    await expect(tab.page.get_by_role("dialog")).to_contain_text("the worker does not answer")
+    await send.click()
+    await expect(tab.page.get_by_role("dialog")).to_have_count(0)
+    assert [200, 200] == lost
+    _, history, _ = await system.get(shop, "/orders/unheard/history")
     assert ["OrderOpened", "LineAdded"] == [event["type"] for event in history["events"]]
 
 

@@ -6,7 +6,7 @@ import { count, number, since } from "../shell/format.js";
 import { command, empty, head, mono, table } from "../shell/parts.js";
 import { link } from "../shell/routes.js";
 import { Group } from "./letters/group.js";
-import { quoted, retryButton } from "./letters/orders.js";
+import { isPlain, quoted, retryButton } from "./letters/orders.js";
 
 export default function show(view) {
   const groups = new Map();
@@ -48,7 +48,7 @@ function quarantine(view, { quarantined, apps, retried }) {
       {
         title: "Orders", cell: ({ type, id, letter }) => h("div.stack.tight", {},
           letter && retried.includes(type) ? h("div", {}, retryButton(view, type, [letter], "Retry it…", { "aria-label": `Retry the command of ${id}` })) : null,
-          command(`faust -A ${apps[type] || `<app of ${type}>`} quarantine release ${type} ${quoted(id)}`)),
+          isPlain(id) ? command(`faust -A ${apps[type] || `<app of ${type}>`} quarantine release ${type} ${quoted(id)}`) : null),
       },
     ], quarantined, { key: ({ type, id }) => `${type} ${id}` }));
 }

@@ -84,6 +84,32 @@ async def test_what_was_dropped_is_not_read_for_ever(monkeypatch: pytest.MonkeyP
     assert 2 * REACH > consumer.read
 
 
+async def test_letters_beside_those_that_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read for what drops others, and not kept."""
+    sizes: list[int] = []
+    found = [letter(17), letter(18, value=b"x" * 1_000_000), letter(19), letter(20, value=None)]
+    found[3].headers = [("dl_dropped", b"19")]
+
+    class Some(Consumer):
+        async def getmany(self, *tps: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+            self.at = 21
+            return {TP: found}
+
+    @asynccontextmanager
+    async def opened(self: Any) -> AsyncIterator[Any]:
+        yield Some(21), {TP: (0, 21)}
+
+    def counted(records: list[Any]) -> list[Any]:
+        sizes.append(sum(len(record.value or b"") for record in records))
+        return not_dropped(records)
+
+    monkeypatch.setattr(DeadLetterTopic, "_opened", opened)
+    monkeypatch.setattr("streams.cli.dead_letters.not_dropped", counted)
+    [only] = await DeadLetterTopic(Settings(), "order").some({(3, 17), (3, 19)})
+    assert (17, b'{"sku": 1}') == (only.offset, only.value)
+    assert 100 > sizes[0]
+
+
 def test_a_time_without_a_zone() -> None:
     """Whatever a stranger has written as the time of a letter: the verdict is given."""
     letters = grouped("order", [letter(headers=[("dl_time", b"2026-11-29T12:00:00")])])

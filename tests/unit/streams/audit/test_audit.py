@@ -15,6 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 from aiokafka.errors import KafkaError
 
 from streams.access.principal import Identified, Principal
+from streams.audit import records
 from streams.audit import trail as trails
 from streams.audit.reading import AuditEntry, AuditLog, Wanted
 from streams.audit.records import (
@@ -33,6 +34,7 @@ from streams.audit.trail import REFUSALS_A_MINUTE, AuditTrail, NotAudited
 from streams.kafka.client import ProducerRecord
 from streams.kafka.client_factory import ClientFactory, ClientsStopped
 from streams.moments import milliseconds
+from streams.text import printable
 
 DROP = ActionRequested(
     action="dead-letters drop",
@@ -85,6 +87,20 @@ def test_what_is_written_is_bounded() -> None:
     many = parameters_of({"id": "17", **{f"{number}{'x' * 3_000}": "y" * 3_000 for number in range(60)}})
     assert "17" == many["id"]
     assert MOST_OF_ALL >= sum(len(name) + len(value) for name, value in many.items()) > MOST_OF_ALL / 2
+
+
+def test_a_long_text_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million characters a worker looks at some thousands."""
+    looked: list[int] = []
+
+    def counted(text: str) -> str:
+        looked.append(len(text))
+        return printable(text)
+
+    monkeypatch.setattr(records, "printable", counted)
+    assert MOST_TEXT + 2 == len(in_short("x\x1b" * 500_000))
+    assert in_short(" " * 500_000 + "x") == ".."
+    assert 3 * MOST_TEXT > sum(looked)
 
 
 async def test_others_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:

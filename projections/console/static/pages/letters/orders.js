@@ -43,7 +43,7 @@ export function retryButton(view, type, places, text, attributes = {}, done = ()
 /** How letters are dropped, with a reason: by their owner's app alone, so on the command line. */
 export function drop(app, type, places, reason, typed) {
   const shown = places.slice(0, AT_ONCE);
-  const lines = shown.map((place) => `faust -A ${app || `<app of ${type}>`} dead-letters drop ${type} ${place} --reason ${quoted(reason || "..")}`);
+  const lines = shown.map((place) => `faust -A ${app || `<app of ${type}>`} dead-letters drop ${type} ${place} --reason ${quoted(reason.replace(/[\p{C}\p{Z}]+/gu, " ") || "..")}`);
   return h("details", {}, h("summary", {}, "Drop…"),
     h("div.stack", {},
       h("p.soft.small", {}, "For good. An aggregate that is in quarantine for it goes on without it. Only who may write to the dead letters drops them, and the worker of this page may not: run this."),
@@ -52,8 +52,11 @@ export function drop(app, type, places, reason, typed) {
       places.length > shown.length ? h("p.soft.small", {}, `And ${count(places.length - shown.length, "more letter")} after these.`) : null));
 }
 
-/** For a shell, on one line. */
-export const quoted = (text) => `'${text.replace(/\s+/g, " ").replaceAll("'", "'\\''")}'`;
+/** For a shell, as it is. */
+export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** Whether a text may be put into a shell: a stranger's may hold what a terminal acts on. */
+export const isPlain = (text) => !/[\p{C}\p{Zl}\p{Zp}]/u.test(text);
 
 function* parts(places) {
   for (let at = 0; at < places.length; at += AT_ONCE) yield places.slice(at, at + AT_ONCE);
