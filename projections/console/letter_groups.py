@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -58,6 +58,12 @@ def alike(type: str, records: Iterable[Any]) -> list[LettersAlike]:
     return sorted(made, key=lambda group: -len(group.places))[:MOST_GROUPS]
 
 
+def last_frame(trace: str) -> str:
+    """Of a trace what says where it ends; empty where nothing does."""
+    found = [frame.group() for frame in _LINE.finditer(trace)]
+    return found[-1] if found else ""
+
+
 def line_of(trace: str) -> str:
     """The line that raised: the last one of a trace."""
     found = _LINE.findall(trace)
@@ -68,8 +74,9 @@ def line_of(trace: str) -> str:
 
 
 def moment_of(text: str) -> datetime | None:
-    """The time of a letter; None for a text that is none."""
+    """The time of a letter; None for a text that is none. One without a zone, which nobody of ours writes, is UTC."""
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -55,7 +56,8 @@ def envelope_of(record: Any) -> Envelope:
     headers = [(name, value) for name, value in retry_headers(record) if name != RETRY_OF]
     message = Message(record.partition, record.offset, record.key, record.value, headers, time.time())
     envelope = read_envelope(message, letter_command_id(record))
-    envelope.principal = named(envelope.said) if envelope.said else None
+    with contextlib.suppress(ValueError):  # it names nobody
+        envelope.principal = named(envelope.said) if envelope.said else None
     return envelope
 
 

@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 from projections.app import ReadSide
 from projections.console.findings.snapshot import LetterGroup, QuarantinedAggregate
-from projections.console.letter_groups import LettersAlike, alike, moment_of
+from projections.console.letter_groups import LettersAlike, alike, last_frame, moment_of
 from projections.console.shared import Shared
-from streams.cli.dead_letters import DeadLetterTopic, control_headers, letter_command_id, summary
+from streams.cli.dead_letters import DeadLetterTopic, control_headers, letter_command_id, summary, text
 from streams.cli.quarantine import quarantine_of
 from streams.concurrency.tasks import all_of
 
 MOST_LETTERS = 500
 """Of a type, the newest of which are looked at."""
+REACH = 5_000
+"""Records of a partition that are looked through for them, where most were dropped: the topic keeps all, for ever."""
 READ_SECONDS, PATIENCE = 4.0, 120.0
 """Seconds between two readings, and for which one may take; who asks waits less."""
 MOST_GROUPS = 50
@@ -58,7 +60,9 @@ class Letters:
         context, side = self._side.contexts[type], self._side
         ends = await side.broker.end_offsets(context.dead_letters_topic, range(context.settings.partitions))
         if type not in self._known or self._known[type][0] != ends:
-            records, _ = await DeadLetterTopic(context.settings, type, side.contexts).newest(MOST_LETTERS)
+            records, _ = await DeadLetterTopic(context.settings, type, side.contexts).newest(
+                MOST_LETTERS, REACH, in_short
+            )
             places = frozenset((record.partition, record.offset) for record in records)
             made = TypeLetters(grouped(type, records), alike(type, records), places, _quarantining(records))
             self._known[type] = ends, made
@@ -98,6 +102,18 @@ class Letters:
                         )
                     )
         return found
+
+
+def in_short(record: Any) -> Any:
+    """A record of dead letters with what is shown here alone: not the command, nor a sender's headers, which may be a
+    megabyte, and of the trace the last line of code."""
+    type = dict(record.headers).get("ce_type") or summary(record)[3].encode(errors="replace")
+    ours = control_headers(record)
+    if "dl_trace" in ours:
+        ours["dl_trace"] = last_frame(text(ours["dl_trace"])).encode()
+    record.headers = [("ce_type", type), *ours.items()]
+    record.value = None if record.value is None else b""
+    return record
 
 
 def grouped(type: str, records: Iterable[Any]) -> list[LetterGroup]:

@@ -15,6 +15,7 @@ from projections.console.letter_view import add_letters
 from projections.console.observer import PATH, Observer, worker_here
 from projections.console.page import add_page
 from projections.console.rows import add_rows
+from projections.console.stories.view import add_stories
 from projections.gateway.command_data import Accepted
 from projections.http.forwarding import HOP
 from projections.http.problems import NotNow
@@ -60,6 +61,8 @@ def add_console(side: ReadSide, accepted: Accepted) -> None:
     add_page(side)
     add_rows(side)
     add_dry_run(side, accepted)
+    if side.journals:
+        add_stories(side)
     add_letters(side, observer, accepted)
 
     @side.app.page(PATH, name="findings")
