@@ -102,10 +102,14 @@ class KeyAuthority:
             await self._make()
 
     async def pass_on(self) -> None:
-        """Hand out keys that another worker has made: one of another version may not know all contexts that are known
-        here. Raises `KafkaError`, `TimeoutError`."""
-        if new := [key for key in self._control.system_keys if key.id not in self._handed_out]:
+        """Hand out the keys that another worker has made, and end those that it has ended: one of another version may
+        not know all contexts that are known here. Raises `KafkaError`, `TimeoutError`."""
+        keys = self._control.system_keys
+        if new := [key for key in keys if key.id not in self._handed_out]:
             await self._hand_out(*new)
+        kept = {key.id for key in keys} | ({self._made.id} if self._made is not None else set())
+        if ended := self._handed_out - kept:  # who has ended one may have done so before this worker handed it out
+            await self._forget(*ended)
 
     async def renew(self) -> None:
         """Make a new key where the newest is a day old, and end those that were kept for long enough: for the leader.
@@ -113,8 +117,7 @@ class KeyAuthority:
         now = time.time()
         for key, following in pairwise(self._control.system_keys):
             if now - following.made >= KEEP_SECONDS:
-                ended: ProducerRecord = key.id.encode(), encode_keys(ContextKeys()), []
-                await asyncio.gather(*(self._broker.publish(topic, 0, [ended]) for topic in self._topics.values()))
+                await self._forget(key.id)
                 await self._control.end_key(key.id)  # last: what fails before is found again, and done
         keys = self._control.system_keys
         if not keys or now - keys[-1].made >= RENEW_SECONDS:
@@ -136,6 +139,12 @@ class KeyAuthority:
                 *(self._broker.publish(self._topics[name], 0, batch) for name, batch in records.items())
             )
         self._handed_out |= {key.id for key in keys}
+
+    async def _forget(self, *ids: str) -> None:
+        """Have the contexts forget keys."""
+        ended: list[ProducerRecord] = [(id.encode(), encode_keys(ContextKeys()), []) for id in ids]
+        await asyncio.gather(*(self._broker.publish(topic, 0, ended) for topic in self._topics.values()))
+        self._handed_out -= {*ids}
 
     def _record(self, context: str, key: SystemKey, with_signs: bool) -> ProducerRecord:
         of_types = {type: derived(key.secret, type) for types in self._types.values() for type in types}

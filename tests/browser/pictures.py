@@ -43,7 +43,7 @@ async def sell(system: System, id: str) -> None:
             system, "order", id, "AddLine", sku=sku, description=description, quantity=quantity, unit_price=price
         )
     await command(system, "order", id, "RemoveLine", sku="cup")
-    await command(system, "order", id, "PlaceOrder")
+    await system.ask("order", id, "PlaceOrder", {}, id=f"place-{id}", seconds=60)
 
 
 async def busy(system: System, seconds: float) -> None:
@@ -62,6 +62,10 @@ async def now(page: Page) -> None:
 
 async def aggregate(page: Page) -> None:
     await page.locator(".state ins, .state del").first.wait_for()
+
+
+async def story(page: Page) -> None:
+    await page.locator(".story .step").nth(6).wait_for()
 
 
 async def logs(page: Page) -> None:
@@ -86,6 +90,7 @@ async def audit(page: Page) -> None:
 PAGES: dict[str, tuple[str, Callable[[Page], Awaitable[None]]]] = {
     "now": ("now", now),
     "aggregate": (f"aggregate/order/{ORDER}?at=4", aggregate),
+    "story": (f"story/place-{ORDER}?type=order&aggregate={ORDER}", story),
     "logs": ("logs", logs),
     "tables": ("tables", tables),
     "letters": ("letters", letters),

@@ -158,8 +158,10 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         return PartitionView(self.database, partition)
 
     def _open_database(self) -> Any:
-        for former in self.database_path.parent.glob(f"{self.basename}-*.db"):  # once, each partition had its own
-            shutil.rmtree(former, ignore_errors=True)
+        begin, end = f"{self.basename}-", self.database_path.suffix
+        for former in self.database_path.parent.glob(f"{begin}*{end}"):  # once, each partition had its own
+            if former.name.removeprefix(begin).removesuffix(end).isdecimal():  # else it is that of another table
+                shutil.rmtree(former, ignore_errors=True)
         return self.rocksdb_options.open(self.database_path)
 
     @property

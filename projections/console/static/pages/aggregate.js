@@ -175,7 +175,7 @@ class Life {
       event.reads_as ? h("div", {}, h("p.soft.small", {}, "Read today as"), tree(event.reads_as)) : null,
       h("dl.facts.small", {},
         line("when", when(event.time)),
-        line("command", event.command_id),
+        line("command", h("a", { href: link("story", event.position) }, event.command_id)),
         event.principal ? line("sent by", event.principal, event.on_behalf_of ? ` for ${event.on_behalf_of}` : "") : null,
         line("correlation", event.correlation_id),
         line("position", event.position),

@@ -23,6 +23,7 @@
 export const ROUTES = [
   { page: "now", label: "Now", load: () => import("../pages/now.js") },
   { page: "aggregate", label: "Aggregate", load: () => import("../pages/aggregate.js") },
+  { page: "story", label: "Story", load: () => import("../pages/story.js") },
   { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
   { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
   { page: "letters", label: "Dead letters", load: () => import("../pages/letters.js") },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -207,6 +208,31 @@ async def test_a_key_is_kept_from_when_it_signed_last(monkeypatch: pytest.Monkey
             await keys.renew()
         assert 2 == len(control.system_keys)
         verified(dict(headers), COMMAND, kafka.rings[ORDERS])
+
+
+async def test_a_key_that_ends_while_it_is_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that starts hands it out behind its end: it ends it, too, when it reads that."""
+    topic = ControlTopic()
+    kafka = Kafka(topic)
+    async with following(topic) as control, following(topic) as other:
+        leader, late = authority(kafka, control), authority(kafka, other)
+        await leader.start()
+        first = control.system_keys[0].id
+        pass_by(control, RENEW_SECONDS, monkeypatch)
+        await leader.renew()
+        pass_by(control, KEEP_SECONDS, monkeypatch)
+        await other.wait_for(control.offset)
+        await topic.let_read(len(topic.records))
+        ending = asyncio.create_task(leader.renew())
+        await asyncio.sleep(0)
+        await late.start()
+        await topic.let_read()
+        await ending
+        await other.wait_for(control.offset)
+        assert first in kafka.rings[ORDERS]._keys
+        await late.pass_on()
+        assert first not in kafka.rings[ORDERS]._keys
+        assert [key.id for key in control.system_keys] == list(kafka.rings[ORDERS]._keys)
 
 
 async def test_what_fails_half_way_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:

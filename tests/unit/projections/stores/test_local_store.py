@@ -101,12 +101,14 @@ async def test_partitions_do_not_see_one_another(machine: Machine) -> None:
 
 
 async def test_folders_of_a_former_version_are_removed(machine: Machine) -> None:
-    """Once each partition had one; what stood there comes from the changelog."""
-    former = machine.path.with_name("type-rows-3.db")
+    """Once each partition had one; what stood there comes from the changelog. What another table has stays, also of a
+    type whose name begins alike."""
+    former, another = machine.path.with_name("type-rows-3.db"), machine.path.with_name("type-rows-rows.db")
     former.mkdir(parents=True)
+    another.mkdir()
     machine.recover()
     await machine.put(1, a={"owner": "x"})
-    assert (True, False) == (machine.path.exists(), former.exists())
+    assert (True, False, True) == (machine.path.exists(), former.exists(), another.exists())
 
 
 # -- which record is the newer one -----------------------------------------------------------------------

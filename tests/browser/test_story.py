@@ -1,0 +1,105 @@
+"""The story of a command in a browser: over contexts of which some have a worker, and from any of its ids."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.browser.conftest import OpenTab
+from tests.e2e.client import eventually
+from tests.e2e.system import System
+from tests.e2e.worker import CHECKOUT, ORDERS, PROJECTIONS, Worker
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+JOURNAL = "sqlite"
+HOSTILE = "<img src=x onerror=alert(1)>'\"&%2F?#"
+PLACING = "placing/#1"
+LINE = {"sku": "tea", "description": "Tea", "quantity": 2, "unit_price": "2.55"}
+
+
+class Shop(NamedTuple):
+    """A worker of projections, and where the order stands that was placed."""
+
+    door: Worker
+    position: str
+
+
+def of(id: str) -> str:
+    """The path of a story."""
+    return f"/stories/{quote(id, safe='')}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(system: System) -> Shop:
+    """An order that was placed, and its checkout: of products and timers no worker is up."""
+    workers = system.start(ORDERS), system.start(CHECKOUT), system.start(PROJECTIONS)
+    await asyncio.gather(*(system.all_served(worker) for worker in workers))
+    await system.ask("order", HOSTILE, "OpenOrder", {"user_id": "u-1", "kind": "sale"})
+    await system.ask("order", HOSTILE, "AddLine", LINE)
+    reply = await system.ask("order", HOSTILE, "PlaceOrder", {}, id=PLACING)
+    assert "accepted" == reply["status"], reply
+    door = workers[-1]
+
+    async def is_heard() -> bool:
+        status, story, _ = await system.get(door, of(PLACING))
+        return status == 200 and "ReserveStock" in {step["command"] for step in story["steps"]}
+
+    await eventually(is_heard, 30, "the checkout has not begun")
+    _, story, _ = await system.get(door, of(PLACING))
+    return Shop(door, story["steps"][0]["events"][0]["position"])
+
+
+def shown(story: Any) -> list[tuple[str, str, list[str]]]:
+    return [(step["command"], step["status"], [event["type"] for event in step["events"]]) for step in story["steps"]]
+
+
+async def test_the_route(shop: Shop, system: System) -> None:
+    """The same story from the command's id, from the event, and from what it has caused; 404 for what there is not."""
+    _, story, _ = await system.get(shop.door, of(PLACING))
+    assert [
+        ("PlaceOrder", "accepted", ["OrderPlaced"]),
+        ("StartCheckout", "accepted", ["CheckoutStarted"]),
+        ("ReserveStock", "unseen", []),
+        ("ScheduleTimer", "unseen", []),
+    ] == shown(story)
+    for id in (shop.position, *(step["command_id"] for step in story["steps"][1:])):
+        _, other, _ = await system.get(shop.door, of(id))
+        if other.get("status") == 404:  # the id of a command that is in no journal says which event has caused it
+            raise AssertionError(id)
+        assert story["steps"] == other["steps"], id
+    within = f"?type=order&aggregate={quote(HOSTILE, safe='')}"
+    _, found, _ = await system.get(shop.door, of(PLACING) + within)
+    assert story["steps"] == found["steps"]
+    status, problem, _ = await system.get(shop.door, of("nobody"))
+    assert (404, "Not found") == (status, problem["title"])
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)], ids=["desk", "phone"])
+async def test_the_page(open_tab: OpenTab, shop: Shop, width: int, dark: bool) -> None:
+    """Lanes, steps, and what is awaited; ids of strangers are text, and lead to the aggregate."""
+    tab = await open_tab(f"{shop.door.url}/console#/story/{quote(PLACING, safe='')}", width=width, dark=dark)
+    graph = tab.page.get_by_role("region", name="The graph of the story")
+    await expect(graph.locator(".step")).to_have_count(4)
+    await expect(graph.locator(".edge")).to_have_count(3)
+    await expect(graph.locator(".lane")).to_have_count(4)
+    await expect(tab.page.get_by_role("region", name="Still awaited").get_by_role("listitem")).to_have_count(2)
+    steps = tab.page.get_by_role("region", name="Steps of the story")
+    await expect(steps.get_by_role("row").filter(has_text="StartCheckout")).to_contain_text(HOSTILE)
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    await steps.get_by_role("link", name="OrderPlaced", exact=True).click()
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text(f"order {HOSTILE}")
+    await tab.page.locator(".facts a").first.click()
+    await expect(graph.locator(".step")).to_have_count(4)
+
+
+async def test_what_there_is_not(open_tab: OpenTab, shop: Shop) -> None:
+    """It says what would help."""
+    tab = await open_tab(f"{shop.door.url}/console#/story/nobody")
+    await expect(tab.page.get_by_role("alert")).to_contain_text("the position of an event")
+    tab.expect_wrong("404")
