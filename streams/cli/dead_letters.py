@@ -111,6 +111,12 @@ class DeadLetterTopic:
         starts: dict[int, int] = {}
         for partition, offset in positions:
             starts[partition] = min(offset, starts.get(partition, offset))
+
+        def kept(record: Any) -> Any:
+            if record.value is not None and (record.partition, record.offset) not in positions:
+                record.value, record.headers = b"", []  # those between may be many megabytes
+            return record
+
         async with self._opened() as (consumer, ends):
             wanted = {
                 tp: (max(first, starts[tp.partition]), end)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from aggregates.shop.order import NEVER, OrderOpened, order
 from projections.console.dry_run import handler_of
 from projections.console.letter_groups import alike, line_of
 from projections.console.letter_trial import Again, Tried, envelope_of, tried
 from streams.aggregate_type import AggregateType
+from streams.cli.dead_letters import DeadLetterTopic
 from streams.deciding.cache import Aggregate
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure
 from streams.settings import Settings
@@ -113,3 +117,38 @@ def test_the_way_back() -> None:
     assert [[("ce_id", b"c-1"), ("ce_type", b"AddLine")], [("ce_id", b"c-2"), ("ce_type", b"AddLine")]] == [
         headers for _, _, headers in records
     ]
+
+
+class Partition:
+    """A consumer of one that has these records."""
+
+    def __init__(self, *records: Any) -> None:
+        self.records, self.at = records, 0
+
+    def assign(self, partitions: list[TopicPartition]) -> None: ...
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self.at = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self.at
+
+    async def getmany(self, *tps: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        first, self.at = self.at, len(self.records)
+        return {tps[0]: list(self.records[first:])}
+
+
+async def test_some_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are wanted and were not dropped, whole; those between are not kept in memory."""
+    dropped = letter(4, dl_dropped="2")
+    dropped.value = None
+    consumer = Partition(*(letter(offset) for offset in range(4)), dropped)
+
+    @asynccontextmanager
+    async def opened(self: Any) -> AsyncIterator[Any]:
+        yield consumer, {TopicPartition("order-dead-letters", 3): (0, 5)}
+
+    monkeypatch.setattr(DeadLetterTopic, "_opened", opened)
+    found = await DeadLetterTopic(Settings(), "order").some([(3, 0), (3, 2), (3, 3), (7, 1)])
+    assert [(0, LINE), (3, LINE)] == [(record.offset, json.loads(record.value)) for record in found]
+    assert (b"", []) == (consumer.records[1].value, consumer.records[1].headers)
