@@ -28,7 +28,7 @@ from tests.secured.let_in import SENDS_TO, password_of
 from tests.secured.servers import USER, secured_servers
 from tests.secured.system import SecuredSystem
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.full]
 
 APPS = (ORDERS, PRODUCTS, USERS, CHECKOUT, TIMERS, PROJECTIONS)
 TYPES = ("order", "product", "user", "email", "checkout", "timer")
@@ -173,13 +173,11 @@ async def test_with_all_of_them(shop: Shop) -> None:
     assert await shop.all_well()
 
 
-@pytest.mark.full
 async def test_each_is_taken_away(rights: list[Right]) -> None:
     """By the tests below, in these kinds."""
     assert {*NAMED, "topic DescribeConfigs", "group Describe"} == {right.kind for right in rights}
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("kind", NAMED)
 async def test_without_one_of_them(shop: Shop, rights: list[Right], kind: str) -> None:
     """Each right that is taken away is named by the worker that had it, and orders are opened no more; given back, all
@@ -206,7 +204,6 @@ async def test_without_one_of_them(shop: Shop, rights: list[Right], kind: str) -
     assert all(worker.running for worker in shop.workers.values())
 
 
-@pytest.mark.full
 async def test_without_what_timers_send_to(shop: Shop, rights: list[Right]) -> None:
     """Of the types that timers go to a worker knows by the timers alone: what is due to one of them waits, and that is
     said; given back, it is sent."""
@@ -235,7 +232,6 @@ async def test_without_what_timers_send_to(shop: Shop, rights: list[Right]) -> N
     await eventually(shop.all_well, WELL, worker.tail)
 
 
-@pytest.mark.full
 async def test_without_a_look_at_groups(shop: Shop, rights: list[Right]) -> None:
     """Whose workers a worker of the read side may not look for, those the console does not show, and says why."""
     taken = [right for right in rights if right.kind == "group Describe"]
@@ -253,7 +249,6 @@ async def test_without_a_look_at_groups(shop: Shop, rights: list[Right]) -> None
     await eventually(lambda: are_said(False), WELL, "they are still said")
 
 
-@pytest.mark.full
 async def test_without_the_topics_of_replies(shop: Shop, rights: list[Right]) -> None:
     """What `REPLY_TOPICS` names is no topic that a worker needs: commands are decided, their replies are lost, and that
     is said."""
@@ -278,7 +273,6 @@ async def test_without_the_topics_of_replies(shop: Shop, rights: list[Right]) ->
     await shop.all_reply()
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("app", APPS)
 async def test_without_a_look_at_configs(shop: Shop, rights: list[Right], app: str) -> None:
     """By `DescribeConfigs` a worker knows which records a topic takes; without, it goes by what topics usually take."""
