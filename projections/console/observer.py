@@ -54,7 +54,7 @@ class Observer:
         self._projections = Shared(lambda: gather(side), seconds=OFTEN, patience=PATIENCE)
         self._workers = Shared(self._all_workers, seconds=OFTEN, patience=PATIENCE)
         self._groups = Shared(letters.groups, seconds=SELDOM, patience=PATIENCE)
-        self.alike = Shared(letters.alike, seconds=SELDOM, patience=PATIENCE)
+        self.alike = Shared(letters.alike, seconds=OFTEN, patience=PATIENCE)
         self.quarantined = Shared(letters.quarantined, seconds=SELDOM, patience=PATIENCE)
         self._verdict = Shared(self._judge, seconds=OFTEN, patience=2 * PATIENCE)
 

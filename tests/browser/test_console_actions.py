@@ -15,6 +15,8 @@ from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 HOSTILE = "<img src=x onerror=alert(1)>'\"&%2F?#"
+SEEN = 30_000
+"""Milliseconds in which a page has dead letters that have just been written: workers look every few seconds."""
 WIDTHS = pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)], ids=["desk", "phone"])
 
 
@@ -82,9 +84,9 @@ async def test_dead_letters(open_tab: OpenTab, broken: Worker, system: System, w
     """In groups by command, reason and line; the original with its trace; all tried dry; what others sent is text."""
     tab = await open_tab(f"{broken.url}/console#/letters", width=width, dark=dark)
     unknown = tab.page.get_by_role("article", name="NoSuchCommand of order: UnknownCommand")
-    await expect(unknown).to_contain_text("1 letter")
+    await expect(unknown).to_contain_text("1 letter", timeout=SEEN)
     group = tab.page.get_by_role("article", name="AddLine of order: DomainError order.py:81 in decide")
-    await expect(group).to_contain_text("3 letters")
+    await expect(group).to_contain_text("3 letters", timeout=SEEN)
     await group.get_by_role("button", name="Try all dry").click()
     await expect(group).to_contain_text("2 of 3 would be accepted now")
     await expect(group).to_contain_text("1 would be rejected, UnknownOrder")

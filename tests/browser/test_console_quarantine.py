@@ -29,12 +29,12 @@ async def test_quarantine(open_tab: OpenTab, system: System, tmp_path: Path) -> 
     await system.command("ledger", "l-1", "Post", {"amount": 3})
     tab = await open_tab(f"{url}/console#/letters")
     row = tab.page.get_by_role("row").filter(has_text="ledger l-1")
-    await expect(row.get_by_role("cell").nth(1)).to_have_text("1")
+    await expect(row.get_by_role("cell").nth(1)).to_have_text("1", timeout=30_000)
     await expect(row).to_contain_text("cannot post 2")
     await expect(row).to_contain_text("quarantine release ledger 'l-1'")
     assert [] == await tab.obstacles()
     group = tab.page.get_by_role("article", name="PostBadly of ledger")
-    await expect(group).to_contain_text("in decide")
+    await expect(group).to_contain_text("in decide", timeout=30_000)
     await group.get_by_role("button", name="Try dry").first.click()
     await expect(group).to_contain_text("0 of 1 would be accepted now")
     mended.touch()
@@ -44,7 +44,7 @@ async def test_quarantine(open_tab: OpenTab, system: System, tmp_path: Path) -> 
     dialog = tab.page.get_by_role("dialog")
     await dialog.get_by_label("Why").fill("mended")
     await dialog.get_by_role("button", name="Retry").click()
-    await expect(row).to_have_count(0)
+    await expect(row).to_have_count(0, timeout=30_000)
 
     async def has_all() -> bool:
         _, history, _ = await system.get(workers[1], "/ledgers/l-1/history")
