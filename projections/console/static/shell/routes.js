@@ -26,6 +26,7 @@ export const ROUTES = [
   { page: "story", label: "Story", load: () => import("../pages/story.js") },
   { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
   { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
+  { page: "timers", label: "Timers", load: () => import("../pages/timers.js") },
 ];
 
 /** The address of a page, with its parts and at most one object of parameters. */
