@@ -142,12 +142,24 @@ def decided(
 ) -> Verdict:
     """The verdict on a command of somebody, in a group of its own that nobody commits. An accepted one changes the
     aggregate."""
-    now, type = datetime.now(UTC), handler.decider.type
-    group = DecidedGroup(log="dry run", type=type, limits=handler.limits, nr=1, slices={0: SliceHead()}, time=now)
+    now = datetime.now(UTC)
     envelope = Envelope(
         id="dry-run", type=name, aggregate_id=key, data=data, content_type=JSON, partition=0, offset=0, time=now
     )
     envelope.principal = who
+    return decided_now(handler, aggregate, envelope)
+
+
+def decided_now(handler: CommandHandler, aggregate: Aggregate, envelope: Envelope) -> Verdict:
+    """The same of a command that has come."""
+    group = DecidedGroup(
+        log="dry run",
+        type=handler.decider.type,
+        limits=handler.limits,
+        nr=1,
+        slices={envelope.partition: SliceHead()},
+        time=datetime.now(UTC),
+    )
     return handler.decide(envelope, aggregate, group)
 
 

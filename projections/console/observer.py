@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from projections.console.findings.snapshot import ReadWorker, Snapshot
 from projections.console.findings.verdict import FirstSeen, Verdict, verdict_of
 from projections.console.letters import Letters
 from projections.console.shared import Shared
+from projections.http.forwarding import HOP_SECONDS
 from projections.http.problems import HttpProblem
 from projections.operations.lag import all_lags
 from projections.operations.status import gather
@@ -24,12 +26,17 @@ from projections.stores.local.queries import in_order
 from projections.timers.projection import DUE, timers
 from streams.cli.run import CliError
 from streams.journal.port import Unavailable
+from streams.runtime.log_lines import RateLimit
 from streams.text import one_line
+
+log = logging.getLogger(__name__)
+log.addFilter(RateLimit(60.0))
 
 OFTEN, SELDOM = 1.0, 5.0
 """Seconds between two looks: at what is in memory of workers, and at what others keep."""
-PATIENCE = 4.0
-"""For so long a part may take; the others are shown without it."""
+PATIENCE = HOP_SECONDS + 1.0
+"""For so long a part may take; the others are shown without it. Longer than one worker is waited for: it is to be said
+which one is silent."""
 PATH = "/findings"
 
 T = TypeVar("T")
@@ -41,13 +48,14 @@ class Observer:
     def __init__(self, side: ReadSide) -> None:
         self._side = side
         self._seen = FirstSeen()
-        self._letters = letters = Letters(side)
+        self.letters = letters = Letters(side)
         self.contexts = Shared(Contexts(side).all, seconds=OFTEN, patience=PATIENCE)
         self._streams = Shared(lambda: all_lags(side), seconds=OFTEN, patience=PATIENCE)
         self._projections = Shared(lambda: gather(side), seconds=OFTEN, patience=PATIENCE)
         self._workers = Shared(self._all_workers, seconds=OFTEN, patience=PATIENCE)
         self._groups = Shared(letters.groups, seconds=SELDOM, patience=PATIENCE)
-        self._quarantined = Shared(letters.quarantined, seconds=SELDOM, patience=PATIENCE)
+        self.alike = Shared(letters.alike, seconds=SELDOM, patience=PATIENCE)
+        self.quarantined = Shared(letters.quarantined, seconds=SELDOM, patience=PATIENCE)
         self._verdict = Shared(self._judge, seconds=OFTEN, patience=2 * PATIENCE)
 
     async def verdict(self) -> Verdict:
@@ -66,7 +74,7 @@ class Observer:
             _look(faults, "tables", self._projections.get()),
             _look(faults, "timers", self._workers.get()),
             _look(faults, "dead letters", self._groups.get()),
-            _look(faults, "quarantine", self._quarantined.get()),
+            _look(faults, "quarantine", self.quarantined.get()),
         )
         if contexts and (unknown := [*faults_of(contexts)]):
             faults["owners"] = unknown[0]
@@ -109,6 +117,10 @@ async def _look(faults: dict[str, str], check: str, looking: Awaitable[T]) -> T 
         return await looking
     except (HttpProblem, Unavailable, CliError, KafkaError, OSError, TimeoutError) as error:
         faults[check] = f"there is no answer within {PATIENCE:g} s" if _is_late(error) else one_line(error)
+        return None
+    except Exception as error:  # what nobody has foreseen in one part hides none of the others
+        log.exception("nobody can say how it is with the %s", check)
+        faults[check] = f"a bug, {type(error).__name__}: the log of this worker has its trace"
         return None
 
 

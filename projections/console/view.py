@@ -1,4 +1,4 @@
-"""All that the console serves: the page, `/findings` and `/contexts`, and what it asks about one aggregate."""
+"""All that the console serves: the page, its verdict, dead letters, and what it asks about one aggregate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from projections.app import ReadSide
 from projections.console.dry_run import add_dry_run
 from projections.console.findings.snapshot import Context
 from projections.console.findings.verdict import Verdict
+from projections.console.letter_view import add_letters
 from projections.console.observer import PATH, Observer, worker_here
 from projections.console.page import add_page
 from projections.console.rows import add_rows
@@ -62,6 +63,7 @@ def add_console(side: ReadSide, accepted: Accepted) -> None:
     add_dry_run(side, accepted)
     if side.journals:
         add_stories(side)
+    add_letters(side, observer, accepted)
 
     @side.app.page(PATH, name="findings")
     @describe(

@@ -186,6 +186,7 @@ class Gateway(Part):
         while True:
             await asyncio.sleep(RENEWAL_LOOK_SECONDS)
             with contextlib.suppress(NotNow, TimeoutError, KafkaError):  # it may be a day and some minutes old, too
+                await self._keys.pass_on()
                 if self._side.switching.leads:
                     await self._keys.renew()
 

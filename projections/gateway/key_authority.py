@@ -3,7 +3,7 @@
 With the newest the gateway signs in whose name commands come, and its own notes. Of each key every context gets what it
 needs, on a topic that its workers alone may read: to check what comes to its types, and for its process managers to
 sign what they send. All have what they check with before anybody signs with it. A key signs for a day, and is kept for
-30: as long as commands may wait, and dead letters be sent again.
+30 more: as long as commands may wait, and dead letters be sent again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import defaultdict
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 from projections.app import ReadSide
@@ -29,6 +30,7 @@ from streams.runtime.access_guard import sender
 
 RENEW_SECONDS = 86_400.0
 KEEP_SECONDS = 30 * RENEW_SECONDS
+"""So long a key is kept after the next one was made: until then it has signed, however late that was."""
 KNOWN_SECONDS = 10.0
 """So long after this worker has read a new key the one before it signs notes: until all workers have read it."""
 _NOTES = "#notes"
@@ -45,6 +47,10 @@ class KeyAuthority:
         self._types: dict[str, list[str]] = defaultdict(list)
         self._processes: dict[str, list[str]] = defaultdict(list)
         self._topics: dict[str, str] = {}
+        self._handed_out: set[str] = set()
+        """The ids of the keys that this worker has handed out: what all contexts have that it knows."""
+        self._made: SystemKey | None = None
+        """The last one made here, which is handed out, and which the control topic may not have."""
         for type, context in side.contexts.items():
             self._types[context.name].append(type)
             self._topics[context.name] = topics.keys_topic(side.app.settings.namespace, context.name)
@@ -65,9 +71,9 @@ class KeyAuthority:
             return []
         if not who.name.isprintable() or not 0 < len(str(who).encode()) <= MAX_ID_LENGTH:
             raise HttpProblem(403, "Forbidden", "your name is too long for a command, or has a control character in it")
-        if not self._control.system_keys:
+        newest = next((key for key in reversed(self._control.system_keys) if key.id in self._handed_out), None)
+        if newest is None:
             raise NotNow("there is no key to sign with yet")
-        newest = self._control.system_keys[-1]
         key = Key(newest.id, derived(derived(newest.secret, command.type), PEOPLE))
         return sign(who, command, key)
 
@@ -95,21 +101,34 @@ class KeyAuthority:
         else:
             await self._make()
 
+    async def pass_on(self) -> None:
+        """Hand out the keys that another worker has made, and end those that it has ended: one of another version may
+        not know all contexts that are known here. Raises `KafkaError`, `TimeoutError`."""
+        keys = self._control.system_keys
+        if new := [key for key in keys if key.id not in self._handed_out]:
+            await self._hand_out(*new)
+        kept = {key.id for key in keys} | ({self._made.id} if self._made is not None else set())
+        if ended := self._handed_out - kept:  # who has ended one may have done so before this worker handed it out
+            await self._forget(*ended)
+
     async def renew(self) -> None:
         """Make a new key where the newest is a day old, and end those that were kept for long enough: for the leader.
         Raises `KafkaError`, `TimeoutError`."""
         now = time.time()
-        for key in self._control.system_keys[:-1]:
-            if now - key.made >= KEEP_SECONDS:
-                await self._control.end_key(key.id)
-                ended: ProducerRecord = key.id.encode(), encode_keys(ContextKeys()), []
-                await asyncio.gather(*(self._broker.publish(topic, 0, [ended]) for topic in self._topics.values()))
+        for key, following in pairwise(self._control.system_keys):
+            if now - following.made >= KEEP_SECONDS:
+                await self._forget(key.id)
+                await self._control.end_key(key.id)  # last: what fails before is found again, and done
         keys = self._control.system_keys
         if not keys or now - keys[-1].made >= RENEW_SECONDS:
             await self._make()
 
     async def _make(self) -> None:
-        key = SystemKey(secrets.token_hex(4), secrets.token_bytes(32), time.time(), 0.0)
+        key = self._made
+        # The same one again, if the control topic has not taken it: contexts have room for so many.
+        if key is None or key.id in [known.id for known in self._control.system_keys]:
+            key = SystemKey(secrets.token_hex(4), secrets.token_bytes(32), time.time(), 0.0)
+        self._made = key
         await self._hand_out(key)
         await self._control.add_key(key.id, key.secret)
 
@@ -119,6 +138,13 @@ class KeyAuthority:
             await asyncio.gather(
                 *(self._broker.publish(self._topics[name], 0, batch) for name, batch in records.items())
             )
+        self._handed_out |= {key.id for key in keys}
+
+    async def _forget(self, *ids: str) -> None:
+        """Have the contexts forget keys."""
+        ended: list[ProducerRecord] = [(id.encode(), encode_keys(ContextKeys()), []) for id in ids]
+        await asyncio.gather(*(self._broker.publish(topic, 0, ended) for topic in self._topics.values()))
+        self._handed_out -= {*ids}
 
     def _record(self, context: str, key: SystemKey, with_signs: bool) -> ProducerRecord:
         of_types = {type: derived(key.secret, type) for types in self._types.values() for type in types}

@@ -38,8 +38,12 @@ from streams.kafka.client import KafkaClient, partition_of
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.kafka.topics import DAY
+from streams.runtime.log_lines import RateLimit
 
 log = logging.getLogger(__name__)
+seldom = logging.getLogger(f"{__name__}.seldom")
+"""Logs once in a while what may be said of each record, of which others may write any number."""
+seldom.addFilter(RateLimit())
 
 FETCH_WAIT_MS = 5_000
 """How long a broker keeps a request that finds nothing. All partitions are in it, so a record that comes ends it."""
@@ -263,7 +267,7 @@ def read_record(
             raise ValueError("a note that no worker of the read side has written")
         return read
     except Exception as error:  # whatever it is, the replies behind it are read
-        log.warning(
+        seldom.warning(
             "%s-%d: offset %d is no reply, and is left out: %r", record.topic, record.partition, record.offset, error
         )
         return None

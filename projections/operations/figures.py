@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +20,10 @@ from projections.app import ReadSide
 from projections.http.forwarding import HOP
 from projections.operations.metrics import lags_here
 from projections.routing.cutover import first_projection
+from projections.stores.declaration import projection_name
 from streams.access.principal import Role
 from streams.concurrency.tasks import cancel
+from streams.journal.position import stream_type
 from streams.observability import catalog
 from streams.observability.history import POINT_SECONDS, History
 from streams.observability.instruments import Histogram, Labels, quantile
@@ -113,7 +115,7 @@ class FiguresRecorder(Part):
             log.info("/figures is without lag: %r", error)
             lags = None
         return {
-            "commands": None if lags is None else self._decided_since(lags) / seconds,
+            "commands": None if lags is None else self._decided_since(filter(self._counts_here, lags)) / seconds,
             "events": self._since("events", self._events.total) / seconds,
             "requests": self._since("requests", self._requests.total) / seconds,
             **self._http.quantiles("command"),
@@ -126,7 +128,13 @@ class FiguresRecorder(Part):
         before, self._counts[name] = self._counts.get(name, count), count
         return count - before
 
-    def _decided_since(self, lags: Sequence[StreamLag]) -> int:
+    def _counts_here(self, lag: StreamLag) -> bool:
+        """Whether the commands of a stream count in this worker: in the one that has its first table, not also in the
+        one that publishes it. A stream without tables counts where it is published."""
+        kept = self._side.sources[stream_type(lag.stream)].kept
+        return not kept or any(projection_name(table.table) == kept[0].name for table in lag.projections)
+
+    def _decided_since(self, lags: Iterable[StreamLag]) -> int:
         """Commands decided in the partitions that were here at the last look, too: offsets count them."""
         before = self._decided
         self._decided = {lag.stream: 0 if lag.committed_offset is None else lag.committed_offset + 1 for lag in lags}

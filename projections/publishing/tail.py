@@ -102,6 +102,11 @@ class Tail:
         self._doubted |= 0 < nr < self._tails.read
         self._wake.set()
 
+    def look_often(self) -> None:
+        """A hint may have been missed: look now, and for a while as often as while commits come."""
+        self._moved = time.monotonic()
+        self._wake.set()
+
     async def run(self) -> None:
         """Publish until the log has ended, if it ever does. May be called again after it has raised."""
         if await self._is_out(self._span):

@@ -56,6 +56,11 @@ class Tailers:
         for tail, nr in newest.items():
             tail.wake(nr)
 
+    def may_lack_some(self) -> None:
+        """Hints that were sent just now may not come."""
+        for tail in self.tails.values():
+            tail.look_often()
+
     def assign(self, seats: set[int]) -> None:
         """Tail the logs at exactly these seats, also those that are sealed, to their ends. Cheap to repeat.
 

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import Undecodable
 from streams.audit.records import CODEC, ActionEnded, ActionRequested, Outcome
+from streams.concurrency.fairness import yield_if_due
 from streams.kafka.client_factory import ClientFactory, why
 from streams.moments import in_utc, milliseconds, moment
 
@@ -91,6 +92,7 @@ class AuditLog:
             while high > first:
                 low = max(first, high - CHUNK)
                 for record in reversed(await self._read(consumer, low, high)):
+                    await yield_if_due()  # a worker has queries to answer meanwhile
                     if wanted.begins_after(record):
                         return found, False
                     entry = _entry(record, ends)

@@ -26,6 +26,8 @@ NOBODY = "nobody"
 MOST_TEXT = 2_000
 """Characters of a text; of a longer one the end is left out."""
 MOST_PARAMETERS = 50
+MOST_OF_ALL = 20_000
+"""Characters of all parameters: whoever reads the audit has a thousand of them in memory at once."""
 _SECRET = re.compile("password|secret|token|credential", re.IGNORECASE)
 
 
@@ -81,10 +83,18 @@ def new_id() -> str:
 
 
 def parameters_of(values: Mapping[str, object]) -> dict[str, str]:
-    """Values as the audit has them: text as it is, all else as JSON, without what is not given. What is called a secret
-    is not shown."""
+    """Values as the audit has them: text as it is, all else as JSON, without what is not given; of many the last are
+    left out. What is called a secret is not shown."""
     given = [(name, value) for name, value in values.items() if value is not None]
-    return {in_short(name): _shown(name, value) for name, value in given[:MOST_PARAMETERS]}
+    shown: dict[str, str] = {}
+    room = MOST_OF_ALL
+    for name, value in given[:MOST_PARAMETERS]:
+        short, text = in_short(name), _shown(name, value)
+        room -= len(short) + len(text)
+        if room < 0:
+            break
+        shown[short] = text
+    return shown
 
 
 def _shown(name: str, value: object) -> str:
@@ -95,8 +105,10 @@ def _shown(name: str, value: object) -> str:
 
 def in_short(text: str) -> str:
     """On one line, and of bounded length. What is no character of UTF-8 is replaced."""
-    plain = printable(one_line(text) if text.strip() else "").encode(errors="replace").decode()
-    return plain if len(plain) <= MOST_TEXT else f"{plain[:MOST_TEXT]}.."
+    first = text[: 2 * MOST_TEXT]  # what becomes of each character takes its time, and there may be a million
+    plain = printable(one_line(first) if first.strip() else "").encode(errors="replace").decode()
+    is_whole = len(first) == len(text) and len(plain) <= MOST_TEXT
+    return plain if is_whole else f"{plain[:MOST_TEXT]}.."
 
 
 def record(id: str, event: ActionRequested | ActionEnded, source: str, at: datetime | None = None) -> ProducerRecord:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from streams.audit.records import ActionEnded, ActionRequested, Outcome, new_id, record
 from streams.kafka.client import ProducerRecord
+from streams.kafka.client_factory import ClientsStopped
 from streams.text import one_line
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,11 @@ REFUSALS_A_MINUTE = 20
 MOST_REFUSED = 1_000
 """Those whose refusals are counted; the one that was refused first is forgotten."""
 
+NOT_WRITTEN = (KafkaError, TimeoutError, OSError, ClientsStopped)
+"""Raised where Kafka does not take a record, or this process is about to end."""
+
 Send = Callable[[Sequence[ProducerRecord]], Awaitable[object]]
-"""Sends records, durable on return. Raises `KafkaError`, `TimeoutError`."""
+"""Sends records, durable on return. Raises what is `NOT_WRITTEN`."""
 
 
 class NotAudited(Exception):
@@ -49,7 +53,7 @@ class AuditTrail:
         id = new_id()
         try:
             await self._write([record(id, action, self.source)])
-        except (KafkaError, TimeoutError, OSError) as error:
+        except NOT_WRITTEN as error:
             raise NotAudited(error) from None
         return id
 
@@ -57,7 +61,7 @@ class AuditTrail:
         """Write down what came of it; whether that could be done. If not, the log has it."""
         try:
             await self._write([record(id, ended, self.source)])
-        except (KafkaError, TimeoutError, OSError) as error:
+        except NOT_WRITTEN as error:
             log.error("the audit does not have the end of action %s (%s): %s", id, ended, one_line(error))
             return False
         return True
@@ -90,7 +94,7 @@ class AuditTrail:
     async def _note(self, id: str, records: Sequence[ProducerRecord]) -> None:
         try:
             await self._write(records)
-        except (KafkaError, TimeoutError, OSError) as error:
+        except NOT_WRITTEN as error:
             log.error("the audit does not have the refusal %s: %s", id, one_line(error))
 
     async def _write(self, records: Sequence[ProducerRecord]) -> None:

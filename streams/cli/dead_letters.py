@@ -14,7 +14,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -61,14 +61,18 @@ class DeadLetterTopic:
         self._topic = topics.dead_letters_topic(settings.namespace, type)
         self._commands = topics.commands_topic(settings.namespace, type)
 
-    async def newest(self, limit: int) -> tuple[list[Any], bool]:
-        """Up to `limit` dead letters, newest first, and whether there are more."""
+    async def newest(
+        self, limit: int, reach: int | None = None, kept: Callable[[Any], Any] = lambda record: record
+    ) -> tuple[list[Any], bool]:
+        """Up to `limit` dead letters, newest first, and whether there are more. Of a partition the newest `reach`
+        records are looked through, all without it; what is `kept` of each is in memory until all are read."""
         async with self._opened() as (consumer, ends):
             window = limit
             while True:
+                window = window if reach is None else min(window, reach)
                 wanted = {tp: (max(first, end - window), end) for tp, (first, end) in ends.items()}
-                records = await _letters(consumer, wanted)
-                if len(records) >= limit or wanted == ends:
+                records = await _letters(consumer, wanted, kept)
+                if len(records) >= limit or wanted == ends or window == reach:
                     break
                 window *= 4  # many of them were dropped
         records.sort(key=lambda record: (record.timestamp, record.offset), reverse=True)
@@ -94,6 +98,33 @@ class DeadLetterTopic:
         if not records or records[0].offset != offset:
             raise CliError(ERROR, f"{name}, or it was dropped")
         return records[0]
+
+    async def some(self, positions: Collection[tuple[int, int]]) -> list[Any]:
+        """The dead letters at these (partition, offset) that are there, in the order of each partition. All behind the
+        first of them in its partition are read, and none of those is kept in memory."""
+
+        def kept(record: Any) -> Any:
+            if (record.partition, record.offset) not in positions and record.value is not None:
+                record.headers, record.value = (), b""
+            return record
+
+        starts: dict[int, int] = {}
+        for partition, offset in positions:
+            starts[partition] = min(offset, starts.get(partition, offset))
+
+        def kept(record: Any) -> Any:
+            if record.value is not None and (record.partition, record.offset) not in positions:
+                record.value, record.headers = b"", []  # those between may be many megabytes
+            return record
+
+        async with self._opened() as (consumer, ends):
+            wanted = {
+                tp: (max(first, starts[tp.partition]), end)
+                for tp, (first, end) in ends.items()
+                if tp.partition in starts
+            }
+            records = await _letters(consumer, wanted, kept)
+        return [record for record in records if (record.partition, record.offset) in positions]
 
     async def retry(self, position: tuple[int, int]) -> str:
         """Send the command again as it first came; its new place on Kafka."""
@@ -142,8 +173,11 @@ class DeadLetterTopic:
                 yield consumer, await bounds(consumer, partitions)
 
 
-async def _letters(consumer: AIOKafkaConsumer, ranges: Ranges) -> list[Any]:
-    """The dead letters with start <= offset < end, by partition, without those that a marker among them drops."""
+async def _letters(
+    consumer: AIOKafkaConsumer, ranges: Ranges, kept: Callable[[Any], Any] = lambda record: record
+) -> list[Any]:
+    """The dead letters with start <= offset < end, by partition, without those that a marker among them drops; of each
+    what is to be `kept`."""
     records: list[Any] = []
     ranges = {tp: (start, end) for tp, (start, end) in ranges.items() if start < end}
     if ranges:
@@ -154,7 +188,7 @@ async def _letters(consumer: AIOKafkaConsumer, ranges: Ranges) -> list[Any]:
         while missing := [tp for tp, (_, end) in ranges.items() if await consumer.position(tp) < end]:
             for tp, batch in (await consumer.getmany(*missing, timeout_ms=500)).items():
                 start, end = ranges[tp]
-                records += [record for record in batch if start <= record.offset < end]
+                records += [kept(record) for record in batch if start <= record.offset < end]
     return not_dropped(records)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -57,12 +59,19 @@ class Door(NamedTuple):
     def session(self, seconds: float) -> aiohttp.ClientSession:
         """A session for requests of at most so many seconds. Raises `CliError`."""
         try:
-            tls = client_context(self.settings)
+            tls = _tls(self.settings)
         except SettingsError as error:
             raise CliError(USAGE, str(error)) from None
         connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
         timeout = aiohttp.ClientTimeout(total=seconds)
         return aiohttp.ClientSession(timeout=timeout, connector=connector, headers=self.headers)
+
+
+@lru_cache(maxsize=8)
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """How workers are trusted. To read all authorities takes a tenth of a second, and a worker that looks at others
+    asks again and again: it is made once, and made anew by itself when its file has changed. Raises `SettingsError`."""
+    return client_context(settings)
 
 
 class Answer(NamedTuple):

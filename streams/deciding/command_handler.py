@@ -19,7 +19,7 @@ from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import FirstReply
 from streams.limits import Limits
 from streams.principals.key_ring import KeyRing
-from streams.principals.signature import Forged, Signed, UnknownKey, VerifyingKeys, verified
+from streams.principals.signature import Forged, Signed, UnknownKey, VerifyingKeys, named, verified
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +58,13 @@ class CommandHandler:
         self._check = check
         self.keys = KeyRing() if keys is None else keys
 
-    def read(self, message: Message, id: str = "") -> tuple[Envelope, Failure | None]:
+    def read(self, message: Message, id: str = "", known_as: str = "") -> tuple[Envelope, Failure | None]:
         """A message as a command; where it cannot be read, what is known of it, and the failure, whatever stands in the
-        message. One that brings no id has `id`."""
+        message. One that brings no id has `id`. `known_as` is the text of the principal of one that was read before."""
         try:
             envelope = read_envelope(message, id)
             if envelope.said is not None:
-                self._verify(envelope)
+                self._verify(envelope, known_as)
             return envelope, None
         except Exception as error:
             if isinstance(error, Failure) and error.envelope is not None:
@@ -73,8 +73,12 @@ class CommandHandler:
             log.exception("a command of %r, in partition %d at offset %d, cannot be read", message.key, *place)
             return unread_envelope(message, id), failure_over(error, "Unreadable")
 
-    def _verify(self, envelope: Envelope) -> None:
-        """Find out in whose name a command comes. Raises `Failure` where it does not come from whom it says."""
+    def _verify(self, envelope: Envelope, known_as: str) -> None:
+        """Find out in whose name a command comes. Raises `Failure` where it does not come from whom it says.
+
+        The key of one that was read before may be kept no longer.
+        """
+        said = envelope.said or {}
         signed = Signed(
             self.decider.type,
             envelope.aggregate_id,
@@ -86,8 +90,11 @@ class CommandHandler:
             envelope.deadline,
         )
         try:
-            envelope.principal = verified(envelope.said or {}, signed, self.keys)
+            envelope.principal = verified(said, signed, self.keys)
         except Forged as error:
+            if known_as and isinstance(error, UnknownKey) and (principal := named(said)).text == known_as:
+                envelope.principal = principal
+                return
             kind = UNKNOWN_KEY if isinstance(error, UnknownKey) else FORGED
             failure = Failure(kind, f"in whose name the command comes cannot be believed: {error}")
             failure.envelope = envelope

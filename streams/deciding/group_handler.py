@@ -136,10 +136,15 @@ class GroupHandler:
                 raise error
 
     async def warm(self, messages: Iterable[Message]) -> None:
-        """Load the aggregates of commands that are to come, while there is no group, and nobody changes them."""
-        keys = dict.fromkeys(message.key for message in messages if message.key is not None)
-        ids = [key.decode(errors="replace") for key in keys]
-        await asyncio.gather(*(self._warm(aggregate_id) for aggregate_id in ids if aggregate_id not in self.cache))
+        """Load the aggregates of commands that are to come, while there is no group, and nobody changes them.
+
+        Not those of other slices, to which senders without the partitioner may write: others may change these, and
+        whoever goes on from several logs has what all of them keep.
+        """
+        keys = dict.fromkeys((message.partition, message.key) for message in messages if message.key is not None)
+        found = [(slice, key.decode(errors="replace")) for slice, key in keys]
+        ids = [id for slice, id in found if slice == slice_of(id, self._slices) and id not in self.cache]
+        await asyncio.gather(*map(self._warm, ids))
 
     async def _warm(self, aggregate_id: str) -> None:
         with contextlib.suppress(Exception):  # it is met again, and said, when the aggregate is needed

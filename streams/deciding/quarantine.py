@@ -50,10 +50,11 @@ class QuarantineReason(msgspec.Struct, frozen=True):
 
 
 class WaitingCommand(msgspec.Struct, frozen=True):
-    """A command in the line."""
+    """A command in the line; `principal` says in whose name it came, as a row has it."""
 
     id: str
     message: Message
+    principal: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +94,7 @@ def follow(quarantine: Quarantine | None, note: RecordedEvent) -> Quarantine | N
     if quarantine is None:
         raise ValueError(f"{note.aggregate_id}: {note.type} without a quarantine")
     if note.type == PARKED:
-        waiting = WaitingCommand(note.command_id, message_in_note(note.data))
+        waiting = WaitingCommand(note.command_id, message_in_note(note.data), note.principal)
         quarantine.waiting.append(waiting)
         quarantine.size += waiting.message.size
         return quarantine

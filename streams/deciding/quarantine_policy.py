@@ -167,7 +167,7 @@ class QuarantinePolicy:
             if group.is_full:
                 return False
             waiting = quarantine.waiting[0]
-            envelope, failure = self._commands.read(waiting.message, waiting.id)
+            envelope, failure = self._commands.read(waiting.message, waiting.id, waiting.principal)
             if failure is None:
                 verdict = self._commands.decide(envelope, aggregate, group)
             else:

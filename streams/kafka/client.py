@@ -25,6 +25,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 from streams.concurrency.retry import until_it_answers
+from streams.concurrency.tasks import all_of
 from streams.kafka.client_factory import ClientFactory, SharedClient, started
 from streams.kafka.probes import Probes
 from streams.kafka.sender import ProducerRecord as ProducerRecord
@@ -299,12 +300,11 @@ class KafkaClient:
     ) -> Mapping[int, Any]:
         """The `last_record` of each of these partitions that is `wanted`, by partition and record: by one look for all
         where these are the last ones. Raises `KafkaError`, `TimeoutError`."""
-        ends = {TopicPartition(topic, p): end for p, end in (await self.end_offsets(topic, partitions)).items() if end}
-        newest = await self._probes.newest(ends)
-        found = {tp.partition: record for tp, record in newest.items() if wanted(tp.partition, record)}
-        for tp in ends.keys() - {TopicPartition(topic, partition) for partition in found}:
-            found[tp.partition] = await self.last_record(topic, tp.partition, partial(wanted, tp.partition))
-        return found
+        newest = await self._probes.newest([TopicPartition(topic, partition) for partition in partitions])
+        found = {tp.partition: record for tp, record in newest.items() if record and wanted(tp.partition, record)}
+        others = [tp.partition for tp in newest if tp.partition not in found]
+        looks = (self.last_record(topic, partition, partial(wanted, partition)) for partition in others)
+        return found | dict(zip(others, await all_of(looks), strict=True))
 
     async def first_record(self, topic: str, partition: int, start: int) -> Any:
         return await self._probes.first_record(TopicPartition(topic, partition), start)

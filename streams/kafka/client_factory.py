@@ -161,7 +161,8 @@ async def connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
 
 
 class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
-    """A connection that waits no longer than `ANSWER_MS` for the broker, but for others as long as it was made for."""
+    """A connection on which a broker is silent no longer than `ANSWER_MS`. As long as the connection was made for it
+    waits for others, and for a large request or answer on a slow line."""
 
     _silent: ClassVar[dict[tuple[str, int], float]] = {}
     """By host and port of a broker when it was silent."""
@@ -188,8 +189,36 @@ class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
         """As aiokafka's."""
-        self._request_timeout = self._patience if request.API_KEY in _PATIENT else self._prompt
-        return super().send(request, expect_response)
+        # A broker answers in order: behind a request that waits for others all do.
+        asked = [request, *(it for _, it, _ in self._requests if it is not None)]
+        is_patient = any(it.API_KEY in _PATIENT for it in asked)
+        self._request_timeout = self._patience
+        answer = super().send(request, expect_response)
+        self._request_timeout = self._prompt
+        if is_patient or not expect_response:
+            return answer
+        answer.close()  # it would wait as long as for a request that moves
+        return self._promptly(self._requests[-1][2])
+
+    async def _promptly(self, answer: asyncio.Future[Any]) -> Any:
+        """The answer. Raises `TimeoutError` where nothing moves for too long, or it takes too long in all."""
+        until = time.monotonic() + self._patience
+        try:
+            while not answer.done():
+                before = self._moved()
+                await asyncio.wait((answer,), timeout=min(self._prompt, until - time.monotonic()))
+                if not answer.done() and (before == self._moved() or time.monotonic() >= until):
+                    raise TimeoutError
+            return answer.result()
+        finally:
+            answer.cancel()
+
+    def _moved(self) -> object:
+        """Something else each time that something has come or gone."""
+        if self._reader is None:
+            return None
+        first = self._requests[0][0] if self._requests else None
+        return first, len(self._reader._buffer), self._writer.transport.get_write_buffer_size()
 
     def close(self, reason: Any = None, exc: Any = None) -> Any:
         """As aiokafka's."""

@@ -59,13 +59,17 @@ class Probes:
         async with self._looking(tp) as consumer:
             return await last_wanted(consumer, tp, wanted)
 
-    async def newest(self, ends: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, ConsumerRecord[Any, Any]]:
-        """The record right before the end of each of these partitions, none where a transaction has left its mark
-        there: by one consumer, and mostly by one request. Raises `KafkaError`, `TimeoutError`."""
-        found: dict[TopicPartition, ConsumerRecord[Any, Any]] = {}
-        if not ends:
+    async def newest(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, ConsumerRecord[Any, Any] | None]:
+        """The record right before the end of each of these partitions that has had any, None where a transaction has
+        left its mark there: by one consumer, and mostly by one request. A partition ends where a transaction has begun
+        that goes on. Raises `KafkaError`, `TimeoutError`."""
+        found: dict[TopicPartition, ConsumerRecord[Any, Any] | None] = {}
+        if not tps:
             return found
-        async with self._looking(*ends) as consumer, asyncio.timeout(STALL_SECONDS):
+        async with self._looking() as consumer, asyncio.timeout(STALL_SECONDS):
+            ends = {tp: end for tp, end in (await consumer.end_offsets(tps)).items() if end}
+            found = dict.fromkeys(ends)
+            consumer.assign(list(ends))  # not before: it would fetch from the beginnings
             for tp, end in ends.items():
                 consumer.seek(tp, end - 1)
             left = list(ends)
@@ -74,6 +78,7 @@ class Probes:
                     if before := [record for record in records if record.offset < ends[tp]]:
                         found[tp] = before[-1]
                 left = [tp for tp in left if await consumer.position(tp) < ends[tp]]
+            consumer.pause(*ends)
         return found
 
     async def first_record(self, tp: TopicPartition, start: int) -> ConsumerRecord[Any, Any]:

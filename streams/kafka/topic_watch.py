@@ -14,7 +14,7 @@ from streams.concurrency.supervisor import Supervisor
 from streams.kafka.client import KafkaClient
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topics import Topic, by_name, lacking
-from streams.security.refusals import TopicForbidden, group_forbidden
+from streams.security.refusals import TopicForbidden, group_forbidden, group_named
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ async def watch_groups(
         for group in groups:
             with contextlib.suppress(KafkaError, TimeoutError):
                 if await may_join(group):
-                    supervisor.well(group)
-                elif supervisor.trouble(group, reason := group_forbidden(group)):
+                    supervisor.well(group_named(group))
+                elif supervisor.trouble(group_named(group), reason := group_forbidden(group)):
                     log.error("%s", reason)
 
 

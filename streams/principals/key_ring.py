@@ -29,39 +29,41 @@ MOST_KEYS = 1_000
 
 
 class KeyRing:
-    """The keys that have been read, by id; the newest signs."""
+    """The keys that have been read, by id. Of those that are for a type the one signs that came last: several apps may
+    hand out keys, which need not know the same types."""
 
     def __init__(self) -> None:
         self._keys: dict[str, ContextKeys] = {}
         self._of_types: dict[tuple[str, str], bytes] = {}
-        self._newest = ""
 
     def of_type(self, id: str, type: str) -> bytes | None:
         return self._of_types.get((id, type))
 
     def of_process(self, name: str, type: str) -> Key | None:
-        keys = self._keys.get(self._newest)
-        secret = None if keys is None else keys.signs.get(name, {}).get(type)
-        return None if secret is None else Key(self._newest, bytes.fromhex(secret))
+        for id, keys in reversed(self._keys.items()):
+            if secret := keys.signs.get(name, {}).get(type):
+                return Key(id, bytes.fromhex(secret))
+        return None
 
     def take(self, record: Any) -> None:
         """Take in a record of the topic of keys. Raises `ValueError` for one that is none."""
         id, keys = (record.key or b"").decode(), _decode_keys(record.value or b"{}")
         if not id or ":" in id:
             raise ValueError(f"no id of a key: {id!r}")
-        self._of_types = {place: secret for place, secret in self._of_types.items() if place[0] != id}
+        former = self._keys.get(id, ContextKeys())
         if not keys.opens:
             self._keys.pop(id, None)
+            self._of_types = {place: secret for place, secret in self._of_types.items() if place[0] != id}
             return
         if id not in self._keys and len(self._keys) >= MOST_KEYS:
             raise ValueError(f"there are {MOST_KEYS} keys already")
+        self._of_types |= {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
         if keys.signs:  # of a new key they come when all who check have it
-            self._newest = id
-        elif id in self._keys:
-            keys = ContextKeys(keys.opens, self._keys[id].signs)
-        of_types = {(id, type): bytes.fromhex(secret) for type, secret in keys.opens.items()}
-        self._keys[id] = keys
-        self._of_types |= of_types
+            self._keys.pop(id, None)
+        # What was handed out before stays: another version, which hands out again, may know other types.
+        names = {*former.signs, *keys.signs}
+        signs = {name: {**former.signs.get(name, {}), **keys.signs.get(name, {})} for name in names}
+        self._keys[id] = ContextKeys({**former.opens, **keys.opens}, signs)
 
     async def catch_up(self) -> None:
         """Nothing: whoever fills this ring has filled it."""

@@ -127,9 +127,14 @@ def verified(said: Mapping[str, bytes], command: Signed, keys: VerifyingKeys) ->
     if not hmac.compare_digest(_mac(derived(secret, whose), said, command).encode(), mac.encode()):
         raise Forged("its signature is of somebody else, or of another command")
     try:
-        return _principal(who, said.get(CLAIMS, b""), said.get(BEHALF, b""))
+        return named(said)
     except ValueError as error:
         raise Forged(str(error)) from None
+
+
+def named(said: Mapping[str, bytes]) -> Principal:
+    """Whom the headers of a command name, whose signature holds or has held. Raises `ValueError`."""
+    return _principal(said.get(PRINCIPAL, b""), said.get(CLAIMS, b""), said.get(BEHALF, b""))
 
 
 @lru_cache(maxsize=_MOST_PRINCIPALS)

@@ -20,13 +20,22 @@ class ProcessSignature:
         self._keys = keys
 
     def headers(
-        self, to: str, aggregate_id: str, id: str, command: str, data: bytes, cause: Principal | None
+        self,
+        to: str,
+        aggregate_id: str,
+        id: str,
+        command: str,
+        data: bytes,
+        cause: Principal | None,
+        *,
+        expected_sequence: str = "",
     ) -> list[tuple[str, bytes]]:
         """The headers of a command to an aggregate of the type `to`, in JSON, because of what `cause` has done."""
         key = None if self._keys is None else self._keys.of_process(self._name, to)
         if key is None:
             return []
-        return sign(process(self._name, cause), Signed(to, aggregate_id, id, command, data, JSON), key)
+        signed = Signed(to, aggregate_id, id, command, data, JSON, expected_sequence)
+        return sign(process(self._name, cause), signed, key)
 
 
 def principal_of(headers: Mapping[str, bytes]) -> Principal | None:

@@ -191,7 +191,9 @@ class TimerWatch(LogFollower):
             for event in await decode_event(self._codec, self._journal, row.data):
                 if isinstance(event, TimerScheduled):
                     due = in_utc(event.due)
-                    timer = PendingTimer(row.aggregate_id, due, commit.nr, index, row.correlation_id, row.principal)
+                    timer = PendingTimer(
+                        row.aggregate_id, due, commit.nr, index, row.correlation_id, row.principal, row.sequence
+                    )
                     timers.schedule([timer])
                 else:
                     timers.end(row.aggregate_id)
@@ -235,8 +237,16 @@ class TimerWatch(LogFollower):
 
     def _fire_timer(self, timer: PendingTimer, stream: str) -> ProducerRecord:
         key, data, headers = fire_timer(timer, stream, self._source)
-        id = dict(headers)["ce_id"].decode()
-        signature = self._signature.headers(self._type, timer.id, id, FIRE, data or b"", cause_of(timer.principal))
+        said = {name: value.decode() for name, value in headers}
+        signature = self._signature.headers(
+            self._type,
+            timer.id,
+            said["ce_id"],
+            FIRE,
+            data or b"",
+            cause_of(timer.principal),
+            expected_sequence=said.get("ce_expectedsequence", ""),
+        )
         return key, data, headers + signature
 
     # -- pages -----------------------------------------------------------------------------------------
@@ -286,7 +296,9 @@ class TimerWatch(LogFollower):
 
 def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:
     """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
-    goes on in the trace of whoever scheduled it."""
+    goes on in the trace of whoever scheduled it. It expects the timer where that event has left it: it is on behalf of
+    who has scheduled that one, and must not fire what somebody else has put in its place."""
     id = f"fire:{position_text(stream, timer.nr, timer.index)}"
-    headers = command_headers(id, FIRE, source, correlation_id=timer.correlation_id)
+    expected = str(timer.sequence) if timer.sequence else ""
+    headers = command_headers(id, FIRE, source, correlation_id=timer.correlation_id, expected_sequence=expected)
     return timer.id.encode(), msgspec.json.encode({"due": timer.due}), headers

@@ -17,7 +17,7 @@ from mode import Service
 
 import streams.kafka.records  # noqa: F401  (the net below what Faust reads)
 from streams.runtime.partition_pump import ConsumerRecord, PartitionPump
-from streams.security.refusals import TopicForbidden, group_forbidden
+from streams.security.refusals import TopicForbidden, group_forbidden, group_named
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await self.sleep(FORBIDDEN_SECONDS)
             return {}
         except GroupAuthorizationFailedError:
-            self._say(self.app.conf.id, group_forbidden(self.app.conf.id))
+            self._say(group_named(self.app.conf.id), group_forbidden(self.app.conf.id))
             self.rejoin()
             await self.sleep(FORBIDDEN_SECONDS)
             return {}
@@ -205,7 +205,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         try:
             consumer._coordinator.check_errors()
         except GroupAuthorizationFailedError:
-            self._say(self.app.conf.id, group_forbidden(self.app.conf.id))
+            self._say(group_named(self.app.conf.id), group_forbidden(self.app.conf.id))
             consumer._coordinator.request_rejoin()  # aiokafka sends no more heartbeats after such an answer
         except KafkaError as error:
             if str(error) != self._group_error:
@@ -222,7 +222,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             sent = time.monotonic()
             if good := bool(await beat()):
                 self._heartbeat = sent
-                self.app.supervisor.well(self.app.conf.id)
+                self.app.supervisor.well(group_named(self.app.conf.id))
             return good
 
         heartbeat.noted = True  # type: ignore[attr-defined]

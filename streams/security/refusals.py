@@ -79,10 +79,15 @@ class NothingWritable(ClusterAuthorizationFailedError):  # type: ignore[misc]
         return f"this process may write to no topic at all: grant what `faust -A <app> acls` prints: see {RIGHTS}"
 
 
+def group_named(name: str) -> str:
+    """What people, and health, call a consumer group: a topic may have the same name."""
+    return f"the consumer group {name}"
+
+
 def group_forbidden(name: str) -> str:
     """What is said of a consumer group in which this process may not be."""
     return (
-        f"the consumer group {name}: this process may not be a member of it: grant Read on the group to its user: see"
+        f"{group_named(name)}: this process may not be a member of it: grant Read on the group to its user: see"
         f" {RIGHTS}"
     )
 

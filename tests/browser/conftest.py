@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from servers.where import Where
 from tests import machine_tools
@@ -35,7 +35,7 @@ ARGUMENTS = (
     "--no-sandbox",  # with which it does not start as root
 )
 HEIGHT = 800
-SECONDS = 15.0
+SECONDS = 20.0
 
 OpenTab = Callable[..., Awaitable[Tab]]
 """Opens a URL in a new tab of some pixels' `width`, in a `dark` or a light world."""
@@ -79,6 +79,7 @@ async def open_tab(chromium: Browser, pictures: Path, request: pytest.FixtureReq
             **options,
         )
         context.set_default_timeout(SECONDS * 1_000)
+        expect.set_options(timeout=SECONDS * 1_000)
         tab = Tab(await context.new_page(), pictures, test if not tabs else f"{test}-{len(tabs) + 1}")
         tabs.append(tab)
         await tab.page.goto(url)

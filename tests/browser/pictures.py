@@ -15,6 +15,7 @@ from playwright.async_api import Page, async_playwright
 
 from tests import machine_tools
 from tests.browser.conftest import ARGUMENTS
+from tests.browser.letters import line_raised
 from tests.e2e.client import eventually
 from tests.e2e.system import ROOT, System
 from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, Worker
@@ -76,12 +77,24 @@ async def tables(page: Page) -> None:
     await page.get_by_text("nobody needs it").wait_for()
 
 
+async def letters(page: Page) -> None:
+    group = page.get_by_role("article", name="AddLine of order")
+    await group.get_by_role("button", name="Try all dry").click()
+    await group.get_by_text("would be accepted now").wait_for()
+
+
+async def audit(page: Page) -> None:
+    await page.get_by_text("the disk is nearly full, ticket 17", exact=True).wait_for()
+
+
 PAGES: dict[str, tuple[str, Callable[[Page], Awaitable[None]]]] = {
     "now": ("now", now),
     "aggregate": (f"aggregate/order/{ORDER}?at=4", aggregate),
     "story": (f"story/place-{ORDER}?type=order&aggregate={ORDER}", story),
     "logs": ("logs", logs),
     "tables": ("tables", tables),
+    "letters": ("letters", letters),
+    "audit": ("audit", audit),
 }
 
 
@@ -115,7 +128,7 @@ def save(picture: bytes, file: Path) -> None:
 
 
 async def break_some(system: System, door: Worker) -> None:
-    """A pause, a command that nobody knows, and a table that nobody needs; and no worker of users or timers is up."""
+    """A pause, commands that failed, and a table that nobody needs; and no worker of users or timers is up."""
     for path, body in (
         ("orders/pause", {"reason": "the disk is nearly full, ticket 17"}),
         ("products/rebuild", {"again": True}),
@@ -123,6 +136,10 @@ async def break_some(system: System, door: Worker) -> None:
         async with system.http.post(f"{door.url}/projections/{path}", json=body) as response:
             assert response.status < 300, await response.text()
     await system.ask("order", ORDER, "ShipOrdr", {}, seconds=60)
+    await command(system, "order", "536366", "OpenOrder", user_id="17850", kind="sale", country="France")
+    for number, order in enumerate(("536366", "536366", "536367")):
+        line = {"sku": f"cup-{number}", "description": "A cup", "quantity": 1, "unit_price": "4.95"}
+        await line_raised(system, order, f"line-{number}", line, "ZeroDivisionError: division by zero")
 
     async def is_built() -> bool:
         _, told, _ = await system.get(door, "/projections/products")

@@ -240,3 +240,19 @@ async def test_the_last_records_of_some_partitions(topic: Topic) -> None:
     found = await topic.broker.last_records(topic.name, [0, 1], lambda partition, it: it.key == b"ours")
     assert {0: last[0], 1: last[1]} == {partition: it.offset for partition, it in found.items()}
     assert {0: None} == await topic.broker.last_records(topic.name, [0], lambda partition, it: False)
+
+
+async def test_the_last_records_while_a_transaction_goes_on(topic: Topic) -> None:
+    """A stranger who does not end his keeps nobody waiting: it is as if nothing stood where it has begun."""
+    producer = AIOKafkaProducer(bootstrap_servers=SERVERS, transactional_id=f"{topic.name}-open")
+    await producer.start()
+    last = [await topic.broker.publish(topic.name, partition, [record("ours")]) for partition in (0, 1)]
+    await producer.begin_transaction()
+    await producer.send_and_wait(topic.name, b"x", key=b"theirs", partition=0)
+    try:
+        async with asyncio.timeout(5):
+            found = await topic.broker.last_records(topic.name, [0, 1], lambda partition, it: it.key == b"ours")
+    finally:
+        await producer.abort_transaction()
+        await producer.stop()
+    assert {0: last[0], 1: last[1]} == {partition: it.offset for partition, it in found.items()}

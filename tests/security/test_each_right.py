@@ -3,6 +3,7 @@ one is missing, and goes on when that is given back."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import defaultdict
@@ -27,7 +28,7 @@ from tests.secured.let_in import SENDS_TO, password_of
 from tests.secured.servers import USER, secured_servers
 from tests.secured.system import SecuredSystem
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.full]
 
 APPS = (ORDERS, PRODUCTS, USERS, CHECKOUT, TIMERS, PROJECTIONS)
 TYPES = ("order", "product", "user", "email", "checkout", "timer")
@@ -35,6 +36,9 @@ NOTICED, WELL = 60.0, 90.0
 STOPS = 10.0
 LARGE = 3_000_000
 CONFIGS = "DescribeConfigs"
+NAMED = ("topic Write", "topic Read", "group Read")
+"""The kinds of rights that a worker says it lacks before it has made use of them."""
+DUE = {"due": "2020-01-01T00:00:00Z", "to": SENDS_TO[TIMERS][0], "id": "each", "command": "ShipOrder"}
 
 
 class Right(NamedTuple):
@@ -49,6 +53,10 @@ class Right(NamedTuple):
     operation: str
 
     @property
+    def kind(self) -> str:
+        return f"{self.resource} {self.operation}"
+
+    @property
     def place(self) -> str:
         return f"{self.resource}:{self.name}{'*' * self.prefixed}"
 
@@ -60,13 +68,17 @@ class Right(NamedTuple):
         return any(self.operation in each.split(" and ") for each in granted)
 
 
+def is_not_wired(right: Right) -> bool:
+    """Whether the wiring of the app does not say that it needs this."""
+    return any(right.name.endswith(f"{type}-commands") for type in SENDS_TO.get(right.app, ()))
+
+
 @dataclass
 class Shop:
     """A worker of each app, and what their users may do."""
 
     system: SecuredSystem
     workers: dict[str, Worker]
-    rights: list[Right]
     number: int = 0
 
     @property
@@ -103,6 +115,11 @@ class Shop:
         except (KeyError, TimeoutError, aiohttp.ClientError):
             return False
 
+    async def faults(self) -> dict[str, str]:
+        """By group why the console cannot tell who is in it."""
+        _, page, _ = await self.system.get(self.door, "/contexts")
+        return {self.system.namespace + context["name"]: context["fault"] for context in page["contexts"]}
+
     async def ask_all(self) -> list[str]:
         """A command to each type, whose reply goes to a topic of ours: the ids."""
         topic = self.system.topic("answers")
@@ -129,6 +146,13 @@ async def printed(system: SecuredSystem, app: str) -> list[Right]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rights(shop: Shop) -> list[Right]:
+    """All of all apps, whose users have no others."""
+    found = await asyncio.gather(*(printed(shop.system, app) for app in APPS))
+    return [right for those in found for right in those]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """All workers are ready."""
     folder: Path = tmp_path_factory.mktemp("each-right")
@@ -139,7 +163,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
         workers = {app: system.start(app) for app in APPS}
         for worker in workers.values():
             await system.all_served(worker, seconds=180)
-        yield Shop(system, workers, [right for app in APPS for right in await printed(system, app)])
+        yield Shop(system, workers)
         await system.close()
 
 
@@ -147,23 +171,26 @@ async def test_with_all_of_them(shop: Shop) -> None:
     """All that a system does is done: over Kafka and HTTP, with TLS and logins, a token and certificates."""
     await do_everything(shop.system, shop.door, USER)
     assert await shop.all_well()
-    assert {"topic", "group"} == {right.resource for right in shop.rights}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("right", ["topic Write", "topic Read", "group Read"])
-async def test_without_one_of_them(shop: Shop, right: str) -> None:
+async def test_each_is_taken_away(rights: list[Right]) -> None:
+    """By the tests below, in these kinds."""
+    assert {*NAMED, "topic DescribeConfigs", "group Describe"} == {right.kind for right in rights}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+async def test_without_one_of_them(shop: Shop, rights: list[Right], kind: str) -> None:
     """Each right that is taken away is named by the worker that had it, and orders are opened no more; given back, all
     goes on by itself. The rights of one kind are taken from all apps at a time."""
     await eventually(shop.all_well, WELL, "not all are well")
-    taken = [it for it in shop.rights if f"{it.resource} {it.operation}" == right and not it.prefixed]
+    taken = [right for right in rights if right.kind == kind and not right.prefixed and not is_not_wired(right)]
     missed = list(taken)
 
     async def all_said() -> bool:
         nonlocal missed
         for app, worker in shop.workers.items():
             _, text = await shop.health(worker)
-            missed = [it for it in missed if it.app != app or not it.is_said_in(text)]
+            missed = [right for right in missed if right.app != app or not right.is_said_in(text)]
         return not missed
 
     try:
@@ -177,18 +204,64 @@ async def test_without_one_of_them(shop: Shop, right: str) -> None:
     assert all(worker.running for worker in shop.workers.values())
 
 
-@pytest.mark.full
-async def test_without_the_topics_of_replies(shop: Shop) -> None:
+async def test_without_what_timers_send_to(shop: Shop, rights: list[Right]) -> None:
+    """Of the types that timers go to a worker knows by the timers alone: what is due to one of them waits, and that is
+    said; given back, it is sent."""
+    [right] = [right for right in rights if is_not_wired(right) and right.operation == "Write"]
+    worker, begin = shop.workers[TIMERS], len(shop.workers[TIMERS].lines)
+    topic = right.name.removeprefix(shop.system.namespace)
+
+    async def sent() -> int:
+        return sum((await shop.system.ends(topic)).values())
+
+    before = await sent()
+    try:
+        await shop.change([right], back=False)
+        reply = await shop.system.ask("timer", "each", "ScheduleTimer", DUE, seconds=STOPS)
+        assert "accepted" == reply["status"]
+        named = f"{right.name}: this process may not"
+        await eventually(lambda: any(named in line for line in worker.lines[begin:]), NOTICED, worker.tail)
+        assert before == await sent()
+    finally:
+        await shop.change([right], back=True)
+
+    async def is_sent() -> bool:
+        return await sent() > before
+
+    await eventually(is_sent, WELL, worker.tail)
+    await eventually(shop.all_well, WELL, worker.tail)
+
+
+async def test_without_a_look_at_groups(shop: Shop, rights: list[Right]) -> None:
+    """Whose workers a worker of the read side may not look for, those the console does not show, and says why."""
+    taken = [right for right in rights if right.kind == "group Describe"]
+
+    async def are_said(wanted: bool) -> bool:
+        faults = await shop.faults()
+        return all(wanted == ("grant Describe on it" in faults[right.name]) for right in taken)
+
+    assert await are_said(False)
+    try:
+        await shop.change(taken, back=False)
+        await eventually(lambda: are_said(True), NOTICED, "not each is said")
+    finally:
+        await shop.change(taken, back=True)
+    await eventually(lambda: are_said(False), WELL, "they are still said")
+
+
+async def test_without_the_topics_of_replies(shop: Shop, rights: list[Right]) -> None:
     """What `REPLY_TOPICS` names is no topic that a worker needs: commands are decided, their replies are lost, and that
     is said."""
     await shop.all_reply()
-    taken = [it for it in shop.rights if it.prefixed and it.operation == "Write"]
-    begins = {it: len(shop.workers[it.app].lines) for it in taken}
+    taken = [right for right in rights if right.prefixed and right.operation == "Write"]
+    begins = {right: len(shop.workers[right.app].lines) for right in taken}
     inbox = await shop.system.answers()
 
     def unsaid() -> list[Right]:
-        new = {it: "\n".join(shop.workers[it.app].lines[begins[it] :]) for it in taken}
-        return [it for it in taken if not ("messages to it are lost" in new[it] and it.is_said_in(new[it]))]
+        new = {right: "\n".join(shop.workers[right.app].lines[begin:]) for right, begin in begins.items()}
+        return [
+            right for right in taken if not ("messages to it are lost" in new[right] and right.is_said_in(new[right]))
+        ]
 
     try:
         await shop.change(taken, back=False)
@@ -200,12 +273,11 @@ async def test_without_the_topics_of_replies(shop: Shop) -> None:
     await shop.all_reply()
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("app", APPS)
-async def test_without_a_look_at_configs(shop: Shop, app: str) -> None:
+async def test_without_a_look_at_configs(shop: Shop, rights: list[Right], app: str) -> None:
     """By `DescribeConfigs` a worker knows which records a topic takes; without, it goes by what topics usually take."""
-    user, names = next(right.user for right in shop.rights if right.app == app), []
-    for right in shop.rights:
+    user, names = next(right.user for right in rights if right.app == app), []
+    for right in rights:
         if right.app == app and right.operation == CONFIGS:
             names.append(right)
             await shop.system.configure(

@@ -52,7 +52,7 @@ class Machine:
     def __init__(
         self, folder: Path, changelog: Changelog | None = None, indexes: Mapping[str, Indexes] = INDEXES
     ) -> None:
-        app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1))
+        self.app = app = Application("a.test", "a-test", Settings(data_dir=folder, partitions=1))
         self.consumer = app._consumer = Consumer()
         self.changelog: Any = changelog or Changelog()
         self.rows = LocalRows(rocksdb_table(app, "type-rows", indexes), self.changelog)

@@ -12,7 +12,8 @@ from streams.concurrency.fairness import yield_if_due
 from streams.journal.port import FIRST_PAGE, Aggregates, StoredEvent, next_page
 
 MOST_ROWS = 2_000
-"""Of one aggregate, in one story."""
+MOST_BYTES = 4 * 1024 * 1024
+"""Of one aggregate, in one story; a page more at most."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -24,8 +25,8 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 async def rows_since(journal: Aggregates, type: str, id: str, since: datetime | None) -> Rows:
-    """The rows of an aggregate that were written at a time or later, `MOST_ROWS` about at most; for None the last ones.
-    Raises `Unavailable`."""
+    """The rows of an aggregate that were written at a time or later, `MOST_ROWS` and `MOST_BYTES` about at most; for
+    None the last ones. Raises `Unavailable`."""
     behind = await _last_before(journal, type, id, since)
     at = behind if since is not None else max(behind - MOST_ROWS, 0)
     by_command: dict[str, list[StoredEvent]] = defaultdict(list)
@@ -38,7 +39,7 @@ async def rows_since(journal: Aggregates, type: str, id: str, since: datetime | 
             size += row.event.size
             last = max(last, row.event.sequence) if row.event.is_event else last
         count, at = count + len(page), at + limit
-        if last < at - 1 or count >= MOST_ROWS:  # the sequences of events are dense
+        if last < at - 1 or count >= MOST_ROWS or size >= MOST_BYTES:  # the sequences of events are dense
             return Rows(by_command, last, last >= at - 1)
         limit = min(next_page(size, count), MOST_ROWS)
 

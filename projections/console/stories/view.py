@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from projections.console.stories.story import Story, cause_of
 from projections.console.stories.walk import Found, Journals, Walk
 from projections.gateway.command_request import read_path_id
 from projections.http.parameters import read_query
-from projections.http.problems import HttpProblem
+from projections.http.problems import HttpProblem, NotNow
 from streams.access.principal import Role
 from streams.concurrency.fairness import yield_if_due
 from streams.journal.port import Commit, StoredEvent, log_name, log_type
@@ -23,6 +24,8 @@ from streams.web.operation import describe
 
 NEWEST_COMMITS = 100
 """Of each log, among which an id is looked for that says nothing of where it is."""
+AT_ONCE, SECONDS = 4, 25.0
+"""Stories that a worker puts together at once, and how long one may take: each reads much of the journals."""
 
 
 class Within(msgspec.Struct):
@@ -35,6 +38,7 @@ class Within(msgspec.Struct):
 def add_stories(side: ReadSide) -> None:
     """Serve the route; any worker answers. Of contexts that whoever asks may not read a story has no more than the
     names."""
+    turns = asyncio.Semaphore(AT_ONCE)
 
     @side.app.page("/stories/{id:[^/]+}", name="story")
     @describe(
@@ -50,10 +54,14 @@ def add_stories(side: ReadSide) -> None:
         wanted, within = read_path_id(request.rel_url.raw_path, 2), read_query(request.query, Within)
         sees = partial(may, side.app, Role.READER)
         walk = Walk(journals_of(side, sees))
-        begin = [found for found in await _begin(side, walk, wanted, within) if sees(found.type)]
-        if not begin:
-            raise HttpProblem(404, "Not found", f"there is no story of {wanted} here{_hint(within)}")
-        return json_response(view, await walk.story(wanted, begin))
+        try:
+            async with asyncio.timeout(SECONDS), turns:
+                begin = [found for found in await _begin(side, walk, wanted, within) if sees(found.type)]
+                if not begin:
+                    raise HttpProblem(404, "Not found", f"there is no story of {wanted} here{_hint(within)}")
+                return json_response(view, await walk.story(wanted, begin))
+        except TimeoutError:
+            raise NotNow("the journals are slow, or others ask for stories: say `type` and `aggregate`") from None
 
 
 def journals_of(side: ReadSide, sees: Callable[[str], bool]) -> Journals:

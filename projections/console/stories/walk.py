@@ -20,7 +20,7 @@ from projections.console.stories.story import Effect, Step, Story, StoryEvent, c
 from schemas.codec import Undecodable
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
-from streams.journal.port import Aggregates, Commit, StoredEvent
+from streams.journal.port import Aggregates, Commit, StoredEvent, Unavailable
 from streams.journal.position import Position, position_text, stream_name
 from streams.moments import in_utc
 from streams.slices import slice_of
@@ -79,7 +79,7 @@ class Walk:
     def __init__(self, world: Journals) -> None:
         self._world = world
         self._rows: dict[tuple[str, str], Rows] = {}
-        self._effects: dict[str, list[Effect]] = {}
+        self._effects: dict[str, tuple[list[Effect], str | None]] = {}
         self._next: deque[_Next] = deque()
         self._seen: set[tuple[str, str, str]] = set()
         self._is_cut = False
@@ -126,7 +126,11 @@ class Walk:
         for _ in range(MOST_CAUSES):
             position = cause_of(found.row.event.command_id)
             cause = await self.event_at(position) if position is not None else None
-            if cause is None or found.key not in [_Next(effect).key for effect in await self._caused(cause)]:
+            if cause is None:
+                return found
+            effects, unread = await self._caused(cause)
+            if found.key not in [_Next(effect).key for effect in effects]:
+                self._is_cut = self._is_cut or unread is not None
                 return found
             found = cause
         self._is_cut = True
@@ -194,12 +198,9 @@ class Walk:
 
     async def _event(self, found: Found) -> StoryEvent:
         """An event of a step; what it has caused is to be looked for."""
-        unread = None
-        try:
-            for effect in await self._caused(found):
-                self._add(_Next(effect, found))
-        except Undecodable as error:
-            unread = str(error)
+        effects, unread = await self._caused(found)
+        for effect in effects:
+            self._add(_Next(effect, found))
         row = found.row
         return StoryEvent(
             position=self._position(found),
@@ -209,13 +210,20 @@ class Walk:
             unread=unread,
         )
 
-    async def _caused(self, found: Found) -> list[Effect]:
+    async def _caused(self, found: Found) -> tuple[list[Effect], str | None]:
+        """What an event has caused; else nothing, and why this worker cannot say it."""
         position = self._position(found)
         if position not in self._effects:
             journal = self._world.journals[found.type]
-            self._effects[position] = await effects_of(
-                self._world.contexts, journal, found.type, position, found.row.event
-            )
+            try:
+                effects = await effects_of(self._world.contexts, journal, found.type, position, found.row.event)
+                self._effects[position] = effects, None
+            except Unavailable:
+                raise
+            except Undecodable as error:
+                self._effects[position] = [], str(error)
+            except Exception as error:  # a process manager's own, over an event from before its code
+                self._effects[position] = [], f"what hears it raised {type(error).__name__}"
         return self._effects[position]
 
     async def _rows_of(self, type: str, id: str) -> Rows:

@@ -26,6 +26,9 @@ class HintReceiver(Protocol):
     async def receive(self, partition: int, records: Sequence[Any]) -> None:
         """Take the next hints of a seat."""
 
+    def may_lack_some(self) -> None:
+        """Reading begins anew: what has been sent just now may not be read."""
+
 
 class HintReader:
     """Brings hints to the `receivers` of their topics: those that are sent from now on. One that is older is of no use:
@@ -42,14 +45,14 @@ class HintReader:
         if self._seats != frozenset(seats):
             self._seats = frozenset(seats)
             if self._consumer is not None:
-                self._consumer.assign(sorted(self._seats))
+                self._begin(self._consumer)
 
     async def run(self) -> None:
         """Read for ever."""
         consumer: Any = await until_it_answers(self._connect, "Kafka: reading hints", (KafkaError, OSError))
         self._consumer = consumer
         try:
-            consumer.assign(sorted(self._seats))
+            self._begin(consumer)
             while True:
                 found = await until_it_answers(
                     lambda: consumer.getmany(timeout_ms=WAIT_MS, max_records=AT_ONCE),
@@ -61,6 +64,12 @@ class HintReader:
         finally:
             self._consumer = None
             await let_end(consumer)
+
+    def _begin(self, consumer: Any) -> None:
+        """Read each seat from its end on, which Kafka is asked for: also those that were read before."""
+        consumer.assign(sorted(self._seats))
+        for receiver in self._receivers.values():
+            receiver.may_lack_some()
 
     async def _connect(self) -> Any:
         consumer = self._clients.consumer(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faust.stores import rocksdb
+from faust.types import TP
 
 from projections.stores.changelog import (
     PLACE,
@@ -157,8 +158,10 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         return PartitionView(self.database, partition)
 
     def _open_database(self) -> Any:
-        for former in self.database_path.parent.glob(f"{self.basename}-*.db"):  # once, each partition had its own
-            shutil.rmtree(former, ignore_errors=True)
+        begin, end = f"{self.basename}-", self.database_path.suffix
+        for former in self.database_path.parent.glob(f"{begin}*{end}"):  # once, each partition had its own
+            if former.name.removeprefix(begin).removesuffix(end).isdecimal():  # else it is that of another table
+                shutil.rmtree(former, ignore_errors=True)
         return self.rocksdb_options.open(self.database_path)
 
     @property
@@ -166,6 +169,17 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         """The folder of the database."""
         path: Path = self._path_with_suffix(self.path / self.basename)
         return path
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The offset of the changelog behind which a recovery begins. Damage that shows here ends no worker."""
+        try:
+            offset: int | None = super().persisted_offset(tp)
+        except Exception as error:
+            failed = self.failed(tp.partition, error)
+            if tp.partition not in self.damaged:
+                raise failed from None
+            return None
+        return offset
 
     async def stop(self) -> None:
         self.close()

@@ -133,8 +133,11 @@ class LocalStore:
         return TableError(f"{self.name_of(partition)}: {error}")
 
     def remove_damaged(self) -> None:
-        """Forget the partitions that are damaged. Nobody must read or write them, and a recovery must follow."""
-        for partition in self.damaged:
+        """Forget the partitions that are damaged. Nobody must read or write them, and a recovery must follow.
+
+        A partition that was opened since the damage was met is damaged, too, where it is in the same files.
+        """
+        for partition in set[int]().union(*map(self.damaged_with, self.damaged)):
             self.remove_files(partition)
             # Faust remembers how far it had read the changelog, and would go on from there.
             self.app.tables.recovery.revoke(TP(self.table.changelog_topic_name, partition))

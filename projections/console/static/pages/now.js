@@ -60,7 +60,7 @@ function card(finding, again) {
       finding.detail ? h("p.detail", {}, finding.detail) : null,
       h("p.soft.small", {}, "Since ", since(finding.since), concerned(finding))),
     h("div.remedy.stack", {},
-      h("p", {}, remedy.text),
+      h("p", {}, remedy.text, /^(dead-letters|quarantine):/.test(finding.id) ? [" ", h("a", { href: link("letters") }, "Look at them.")] : null),
       remedy.orders.length || remedy.command
         ? h("div.row", {}, remedy.orders.map((order) => orderButton(order, again)), remedy.command ? command(remedy.command) : null)
         : null));

@@ -21,6 +21,9 @@ export class Problem extends Error {
   }
 }
 
+/** A new id for a command: sent again under it, it is the same command. Pages in the clear have no `randomUUID`. */
+export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** A path whose parts are escaped. */
 export function path(texts, ...parts) {
   return texts.reduce((made, text, index) => made + encodeURIComponent(parts[index - 1]) + text);
@@ -51,17 +54,17 @@ async function request(method, where, body, { signal, headers = {}, query = {}, 
   const sent = { Accept: "application/json", ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
   if (token.get()) sent.Authorization = `Bearer ${token.get()}`;
-  let response;
+  let response, text;
   try {
     response = await fetch(url, {
       method, headers: sent, signal, credentials: "same-origin", cache: "no-store", redirect: "error",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem({ title: "No answer", detail: "the worker does not answer", status: 0 });
   }
-  const text = await response.text();
   if (response.status === 401 && !isQuiet) {
     const used = sent.Authorization;
     // Whoever has been refused meanwhile waits for the same answer.
@@ -69,7 +72,16 @@ async function request(method, where, body, { signal, headers = {}, query = {}, 
     if (isKnown && !signal?.aborted) return request(method, where, body, { signal, headers, query });
   }
   if (!response.ok && response.status !== 304) throw problemOf(response, text);
-  return { status: response.status, headers: response.headers, body: text ? JSON.parse(text) : null };
+  return { status: response.status, headers: response.headers, body: text ? read(text) : null };
+}
+
+/** An answer of a worker; what is none is of something on the way to it, and may be over by itself. */
+function read(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Problem({ title: "No answer", detail: `what came is no answer of a worker: ${text.slice(0, 100)}`, status: 0 });
+  }
 }
 
 async function askOnce(problem) {

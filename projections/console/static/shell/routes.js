@@ -27,6 +27,8 @@ export const ROUTES = [
   { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
   { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
   { page: "timers", label: "Timers", load: () => import("../pages/timers.js") },
+  { page: "letters", label: "Dead letters", load: () => import("../pages/letters.js") },
+  { page: "audit", label: "Audit", load: () => import("../pages/audit.js") },
 ];
 
 /** The address of a page, with its parts and at most one object of parameters. */

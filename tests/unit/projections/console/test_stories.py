@@ -182,6 +182,33 @@ async def test_a_long_life_is_not_read_from_its_beginning(contexts: dict[str, Ag
     assert not newest.more
 
 
+async def test_large_events_are_bounded(contexts: dict[str, AggregateType]) -> None:
+    """Of an aggregate with large events some megabytes are in memory, and the story says that there are more."""
+    journal = MemoryJournal()
+    for nr in range(1, 41):
+        event = RecordedEvent("tea", nr, "StockReserved", b"x" * 1_000_000, f"c-{nr}")
+        await journal.derive([Commit("product@0", nr, 1, "me", "t", {}, 0, BEGAN + timedelta(seconds=nr), (event,))])
+    rows = await rows_since(journal, "product", "tea", BEGAN)
+    assert rows.more
+    assert 20 > len(rows.by_command)
+
+
+async def test_what_hears_it_raises(contexts: dict[str, AggregateType], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said of the event, upwards and downwards, and the rest of the story is told."""
+    world = World(contexts)
+    order, started = await placed(world)
+
+    async def raises(*arguments: Any) -> list[Any]:
+        raise KeyError("tea")
+
+    monkeypatch.setattr("projections.console.stories.walk.effects_of", raises)
+    for id in (order, started):
+        story = await world.story(id)
+        said = {event.unread for step in story.steps for event in step.events}
+        assert {"what hears it raised KeyError"} == said
+    assert story.more
+
+
 async def test_of_an_aggregate(contexts: dict[str, AggregateType]) -> None:
     """A client's id is found where somebody says in which aggregate."""
     world = World(contexts)

@@ -95,6 +95,7 @@ async def test_what_an_id_of_somebody_else_is_of(tmp_path: Path) -> None:
     app = SimpleNamespace(access=access, contexts={}, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
     side: Any = SimpleNamespace(app=app, broker=Kafka(), logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
+    await gateway._keys.start()  # there are no contexts to hand keys out to
     gateway._replies.commands.open("topic-1")
     gateway._replies._active = frozenset(range(Settings().partitions))
     view: Any = None

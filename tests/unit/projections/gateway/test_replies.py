@@ -20,12 +20,13 @@ from projections.gateway.command_records import (
 )
 from projections.gateway.command_request import CheckedCommand
 from projections.gateway.gateway import Gateway
-from projections.gateway.replies import GatewayReplies, read_record
+from projections.gateway.replies import GatewayReplies, read_record, seldom
 from projections.gateway.waiters import NotHere, ReplyWaiters, TooMany
 from streams.deciding.messages import AggregateRef, Error, Reply, encode_reply
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topics import DAY
+from streams.runtime.log_lines import RateLimit
 
 
 def sent(id: str, order: str = "7", command: str = "PlaceOrder") -> SentCommand:
@@ -119,6 +120,17 @@ def test_a_time_to_come() -> None:
     entry = read_record(of(encode_sent(sent("a")), DAY))
     assert entry is not None
     assert entry[0].at <= now_ms()
+
+
+def test_what_counts_for_nothing_is_said_seldom(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an update the topic has a day of notes that are not signed; and whoever may write there may write more."""
+    monkeypatch.setattr(seldom, "filters", [RateLimit()])
+    for _ in range(100):
+        assert read_record(of(encode_sent(sent("a")), 0), lambda record: False) is None
+    assert 1 == len(caplog.messages)
+    assert "no worker of the read side" in caplog.text
 
 
 async def test_a_refusal_of_another_command(replies: GatewayReplies) -> None:

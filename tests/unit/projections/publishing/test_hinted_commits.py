@@ -262,3 +262,21 @@ async def test_a_calm_log_is_looked_at_less_often(monkeypatch: pytest.MonkeyPatc
         before = own.journal.reads
         await asyncio.sleep(0.1)
         assert own.journal.reads - before >= 3
+
+
+async def test_reading_of_hints_that_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calm log is looked at at once, and then for a while as often as a busy one: its hint may have been missed."""
+    async with publishing(monkeypatch) as own:
+        monkeypatch.setattr(tailer, "POLL_SECONDS", 0.01)
+        own.tail._moved -= 1e9
+        await own.hint(b"2")
+        await asyncio.sleep(0.05)
+        before = own.journal.reads
+        await asyncio.sleep(0.1)
+        assert own.journal.reads == before
+        monkeypatch.setattr(tailer, "CALM_POLL_SECONDS", 1e8)
+        own.tailers.may_lack_some()
+        await own.write()
+        assert 1 <= await own.published(own.last.nr)
+        await own.write()
+        assert 1 <= await own.published(own.last.nr)

@@ -101,12 +101,14 @@ async def test_partitions_do_not_see_one_another(machine: Machine) -> None:
 
 
 async def test_folders_of_a_former_version_are_removed(machine: Machine) -> None:
-    """Once each partition had one; what stood there comes from the changelog."""
-    former = machine.path.with_name("type-rows-3.db")
+    """Once each partition had one; what stood there comes from the changelog. What another table has stays, also of a
+    type whose name begins alike."""
+    former, another = machine.path.with_name("type-rows-3.db"), machine.path.with_name("type-rows-rows.db")
     former.mkdir(parents=True)
+    another.mkdir()
     machine.recover()
     await machine.put(1, a={"owner": "x"})
-    assert (True, False) == (machine.path.exists(), former.exists())
+    assert (True, False, True) == (machine.path.exists(), former.exists(), another.exists())
 
 
 # -- which record is the newer one -----------------------------------------------------------------------
@@ -212,6 +214,31 @@ async def test_damage_is_that_of_all_partitions(machine: Machine) -> None:
     assert ({0, 1}, 1) == (machine.store.damaged, machine.consumer.rejoined)
     machine.rows.remove_damaged()
     assert (None, None) == (machine.read_up_to, machine.store.persisted_offset(other))
+
+
+async def test_a_partition_that_is_opened_among_damaged_ones(closed: Machine) -> None:
+    """As in a rebalance that goes on: its rows go with the files, so it begins at the beginning, too."""
+    damage(closed, "*.sst")
+    assert closed.read_up_to == len(KEYS)
+    with pytest.raises(TableError):
+        list(closed.store.items(0, prefix_of(TABLE)))
+    closed.store.write(1, [a_row("a", 1)], 0)
+    other, recovery = TP(closed.rows.changelog, 1), closed.app.tables.recovery
+    recovery.active_offsets[other] = closed.store.persisted_offset(other)
+    closed.rows.remove_damaged()
+    assert (None, None) == (closed.store.persisted_offset(other), recovery.active_offsets.get(other))
+
+
+async def test_damage_shows_when_a_recovery_begins(closed: Machine) -> None:
+    """Where the offset cannot be read that a recovery begins behind, it begins at the beginning, in a rebalance."""
+    for file in closed.path.glob("*.sst"):
+        with file.open("r+b") as content:
+            content.seek(20)
+            content.write(b"\xff" * 20)
+    assert (None, {0}, 1) == (closed.read_up_to, closed.store.damaged, closed.consumer.rejoined)
+    closed.rows.remove_damaged()
+    closed.recover()
+    assert len(KEYS) == len(closed.store.get_many(0, TABLE, KEYS))
 
 
 async def test_damage_shows_when_rows_are_written(closed: Machine) -> None:

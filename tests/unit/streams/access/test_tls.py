@@ -17,6 +17,7 @@ import uvloop
 from aiohttp import web
 
 from streams.access.tls import client_context, name_of_certificate, server_context
+from streams.cli.http import Door
 from streams.runtime import web_server
 from streams.runtime.web_server import OpenConnections, Runner, TlsSite
 from streams.settings import Settings, SettingsError
@@ -159,6 +160,13 @@ def test_renewed_authorities(files: Files, loop: Any) -> None:
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(check())
+
+
+async def test_authorities_are_read_once(files: Files) -> None:
+    """Whoever asks many workers again and again does not read those of the system each time, which takes long."""
+    door = Door("https://127.0.0.1", files.settings)
+    async with door.session(1.0) as one, door.session(1.0) as other:
+        assert one.connector._ssl is other.connector._ssl  # type: ignore[union-attr]
 
 
 async def test_a_handshake_that_does_not_come(url: str) -> None:

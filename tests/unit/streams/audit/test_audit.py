@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,12 @@ from aiohttp.test_utils import make_mocked_request
 from aiokafka.errors import KafkaError
 
 from streams.access.principal import Identified, Principal
+from streams.audit import records
 from streams.audit import trail as trails
-from streams.audit.reading import AuditEntry, Wanted
+from streams.audit.reading import AuditEntry, AuditLog, Wanted
 from streams.audit.records import (
     CODEC,
+    MOST_OF_ALL,
     MOST_TEXT,
     ActionEnded,
     ActionRequested,
@@ -29,7 +32,9 @@ from streams.audit.records import (
 from streams.audit.requests import action_of, ending_by, ending_of
 from streams.audit.trail import REFUSALS_A_MINUTE, AuditTrail, NotAudited
 from streams.kafka.client import ProducerRecord
+from streams.kafka.client_factory import ClientFactory, ClientsStopped
 from streams.moments import milliseconds
+from streams.text import printable
 
 DROP = ActionRequested(
     action="dead-letters drop",
@@ -77,6 +82,57 @@ def test_what_is_left_out() -> None:
     record("id", DROP, "app")[1].decode()  # type: ignore[union-attr]
 
 
+def test_what_is_written_is_bounded() -> None:
+    """Whatever a request brings: many of its size are read at once."""
+    many = parameters_of({"id": "17", **{f"{number}{'x' * 3_000}": "y" * 3_000 for number in range(60)}})
+    assert "17" == many["id"]
+    assert MOST_OF_ALL >= sum(len(name) + len(value) for name, value in many.items()) > MOST_OF_ALL / 2
+
+
+def test_a_long_text_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million characters a worker looks at some thousands."""
+    looked: list[int] = []
+
+    def counted(text: str) -> str:
+        looked.append(len(text))
+        return printable(text)
+
+    monkeypatch.setattr(records, "printable", counted)
+    assert MOST_TEXT + 2 == len(in_short("x\x1b" * 500_000))
+    assert in_short(" " * 500_000 + "x") == ".."
+    assert 3 * MOST_TEXT > sum(looked)
+
+
+async def test_others_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a long audit is looked through, a worker answers its queries."""
+    size, turns = 20_000, [0]
+    value = record("id", DROP, "app")[1]
+
+    @asynccontextmanager
+    async def consumer(log: AuditLog) -> AsyncIterator[Any]:
+        yield None
+
+    async def bounds(log: AuditLog, consumer: Any) -> tuple[int, int]:
+        return 0, size
+
+    async def read(log: AuditLog, consumer: Any, low: int, high: int) -> list[Any]:
+        return [SimpleNamespace(value=value, key=b"id", offset=at, timestamp=0) for at in range(low, high)]
+
+    for name, method in (("_consumer", consumer), ("_bounds", bounds), ("_read", read)):
+        monkeypatch.setattr(AuditLog, name, method)
+
+    async def others() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns[0] += 1
+
+    waiting = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    assert ([], False) == await AuditLog(ClientFactory([]), "audit").newest(Wanted(who="bob"), 10)
+    waiting.cancel()
+    assert 5 < turns[0]
+
+
 async def test_nothing_begins_that_cannot_be_written() -> None:
     """It is refused; that an end could not be written is said, and raises nothing."""
     topic = Topic()
@@ -88,6 +144,19 @@ async def test_nothing_begins_that_cannot_be_written() -> None:
     topic.is_down = False
     assert await trail.end(await trail.begin(DROP), ActionEnded(Outcome.ACCEPTED, "done"))
     assert [DROP, ActionEnded(Outcome.ACCEPTED, "done")] == topic.events
+
+
+async def test_an_order_while_the_worker_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """What was done is answered as done, and the log has what came of it; nothing more begins."""
+
+    async def stopped(records: Sequence[ProducerRecord]) -> None:
+        raise ClientsStopped
+
+    trail = AuditTrail(stopped, "app")
+    assert not await trail.end("id17", ActionEnded(Outcome.ACCEPTED, "paused"))
+    assert ("id17" in caplog.text, "paused" in caplog.text) == (True, True)
+    with pytest.raises(NotAudited, match=r"nothing is done.*ClientsStopped"):
+        await trail.begin(DROP)
 
 
 async def test_nothing_begins_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_type_hints
 
+import msgspec
 import pytest
 
 from aggregates.principal import Principal, process
@@ -13,6 +15,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, command_headers
+from streams.deciding.quarantine import RELEASE
 from streams.journal.memory import MemoryJournal
 from streams.limits import Limits
 from streams.principals.key_ring import ContextKeys, KeyRing, encode_keys
@@ -135,3 +138,40 @@ async def test_commands_of_nobody(required: bool) -> None:
         [message(10, "OpenOrder", OPEN, None), message(11, "OpenOrder", OPEN, process("checkout"))], HEAD
     )
     assert ["Forbidden" if required else "accepted", "accepted"] == outcomes(group)
+
+
+async def test_a_command_waits_in_quarantine_for_longer_than_its_key_is_kept() -> None:
+    """Whose it is was looked at before it waited, and stands in the journal: it is decided as his."""
+    is_broken = True
+
+    def decide(command: Any, state: Any) -> list[Any]:
+        if is_broken and type(command).__name__ == "AddLine":
+            raise RuntimeError("a bug")
+        return order.decide(command, state)
+
+    decide.__annotations__ = get_type_hints(order.decide)
+    ring = Ring("k1")
+    await ring.catch_up()
+    commands = CommandHandler(
+        decider=replace(order, decide=decide),
+        events=EVENTS,
+        commands=COMMANDS,
+        window=10,
+        limits=Limits(quarantine=True),
+        keys=ring,
+    )
+    owner = GroupHandler(commands, journal=MemoryJournal(), cache=Cache(10**6), log="order@0", slices=1)
+    sent = [message(10, "OpenOrder", OPEN, ALICE), message(11, "AddLine", LINE, None)]
+    sent += [message(12, "CancelOrder", {"reason": "x"}, CLERK), message(13, "OpenOrder", OPEN, MALLORY)]
+    group = await owner.decide_group(sent, HEAD)
+    assert ["", "token:clerk", "oidc:mallory"] == [row.principal for row in group.events if row.type.startswith("#")]
+    owner.settle(0)
+
+    is_broken = False
+    forgotten: Any = type("Record", (), {"key": b"k1", "value": b"{}"})
+    ring.take(forgotten)
+    late = message(14, "PlaceOrder", {}, ALICE)
+    group = await owner.decide_group([message(15, RELEASE, {}, None), late], msgspec.structs.replace(HEAD, nr=group.nr))
+    assert ["token:clerk"] == [row.principal for row in group.events if row.type == "OrderCancelled"]
+    assert ["UnknownKey"] == [failure.type for envelope, failure in group.dead_letters if envelope.offset == 14]
+    assert ["UnknownKey"] == [failure.type for _, failure in group.dead_letters]

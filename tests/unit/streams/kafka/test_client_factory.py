@@ -95,17 +95,23 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         connected = await connect("127.0.0.1", port, request_timeout_ms=2_000)
+        joining = await connect("127.0.0.1", port, request_timeout_ms=2_000)
         silent.set()
         began = time.monotonic()
-        join = asyncio.ensure_future(connected.send(JoinGroupRequest("g", 1, 1, "", "", "consumer", [])))
+        join = asyncio.ensure_future(joining.send(JoinGroupRequest("g", 1, 1, "", "", "consumer", [])))
         with pytest.raises(TimeoutError):
             await connected.send(MetadataRequest([]))
         with pytest.raises(TimeoutError):
             await connect("127.0.0.1", port, request_timeout_ms=2_000)
         assert 1.1 < time.monotonic() - began < 1.8
         assert not join.done()
+        behind = asyncio.ensure_future(joining.send(MetadataRequest([])))
         with pytest.raises(TimeoutError):
             await join
+        assert not behind.done(), "a broker answers in order"
+        joining.close()
+        with pytest.raises(KafkaConnectionError):
+            await behind
         assert time.monotonic() - began > 1.9
         connected.close(CloseReason.CONNECTION_TIMEOUT)  # as aiokafka's client closes it
         began = time.monotonic()
@@ -115,6 +121,43 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.clear()
         (await connect("127.0.0.1", port, request_timeout_ms=2_000)).close()
         assert ("127.0.0.1", port) not in PromptConnection._silent
+
+
+async def test_a_slow_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that goes on coming is waited for, and a request that goes on going, as long as he says who asks; not
+    one that stands still in its middle."""
+    monkeypatch.setattr(client_factory, "ANSWER_MS", 200)
+    stands_still = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while size := await reader.read(4):
+            request = await reader.readexactly(int.from_bytes(size, "big"))
+            is_first = request[:2] == struct.pack(">h", 18)
+            answer = struct.pack(">hi", 0, 2) + struct.pack(">hhhhhh", 3, 0, 0, 18, 0, 0) if is_first else bytes(8)
+            answer = struct.pack(">i", 4 + len(answer)) + request[4:8] + answer
+            for at in range(0, len(answer), 2):
+                writer.write(answer[at : at + 2])
+                await asyncio.sleep(0 if is_first else 0.07)
+                if stands_still.is_set() and at == 10 and not is_first:
+                    await reader.read()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connected, began = await connect("127.0.0.1", port, request_timeout_ms=2_000), time.monotonic()
+        await connected.send(MetadataRequest([]))
+        assert time.monotonic() - began > 0.35
+        connected.close()
+        connected, began = await connect("127.0.0.1", port, request_timeout_ms=400), time.monotonic()
+        with pytest.raises(TimeoutError):
+            await connected.send(MetadataRequest([]))
+        assert time.monotonic() - began > 0.35
+        connected.close()
+        stands_still.set()
+        connected, began = await connect("127.0.0.1", port, request_timeout_ms=2_000), time.monotonic()
+        with pytest.raises(TimeoutError):
+            await connected.send(MetadataRequest([]))
+        assert 0.6 < time.monotonic() - began < 1.2
+        connected.close()
 
 
 async def test_the_secret_as_it_is_now(broker: Broker, tmp_path: Path) -> None:

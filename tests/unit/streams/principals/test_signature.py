@@ -164,3 +164,40 @@ def test_what_is_no_key(record: tuple[Any, bytes]) -> None:
 def test_groups_and_roles_are_of_the_moment() -> None:
     """A process that works for somebody does not have them."""
     assert process("timer", ALICE).on_behalf_of == replaced(ALICE, groups=(), roles=())
+
+
+def test_a_process_signs_with_the_newest_key_that_there_is_for_a_type() -> None:
+    """Of several apps that hand out keys one may not know all types; a key that is ended signs no more."""
+    ring = KeyRing()
+
+    def hand_out(id: str, *types: str) -> None:
+        signs = {"checkout": dict.fromkeys(types, "00" * 32)}
+        ring.take(Record((id.encode(), encode_keys(ContextKeys({"checkout": "00" * 32}, signs if types else {})), [])))
+
+    def signing(type: str) -> str | None:
+        key = ring.of_process("checkout", type)
+        return None if key is None else key.id
+
+    hand_out("k1", "order", "product")
+    hand_out("k2", "order")
+    hand_out("k3")
+    assert ["k2", "k1", None] == [signing(type) for type in ("order", "product", "user")]
+    hand_out("k1", "order", "product")
+    assert "k1" == signing("order")
+    ring.take(Record((b"k1", encode_keys(ContextKeys()), [])))
+    assert ["k2", None] == [signing(type) for type in ("order", "product")]
+
+
+def test_whoever_hands_out_a_key_again_takes_nothing_back() -> None:
+    """While versions run side by side, one knows types that the other does not: commands of these are not refused."""
+    ring = KeyRing()
+    newer = ContextKeys(
+        {"order": ORDERS.hex(), "invoice": "11" * 32}, {"order": {"product": "00" * 32, "user": "22" * 32}}
+    )
+    ring.take(Record((b"k1", encode_keys(newer), [])))
+    for signs in (False, True):
+        ring.take(keys("k1", signs))
+        assert (ORDERS, b"\x11" * 32) == (ring.of_type("k1", "order"), ring.of_type("k1", "invoice"))
+        assert None not in (ring.of_process("order", "product"), ring.of_process("order", "user"))
+    ring.take(keys("k1", opens=False))
+    assert ring.of_type("k1", "invoice") is ring.of_process("order", "user") is None

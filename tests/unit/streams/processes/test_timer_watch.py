@@ -35,7 +35,7 @@ from streams.processes import timer_watch
 from streams.processes.dispatcher import CommandDispatcher
 from streams.processes.pending_timers import FORM, PAGES, PendingTimer, PendingTimers
 from streams.processes.process_signature import ProcessSignature
-from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_AROUND, TimerWatch
+from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, ROWS_AROUND, TimerWatch, fire_timer
 from streams.settings import Settings
 from streams.slices import partition_of, slice_of
 from tests.command_log import Topic
@@ -313,6 +313,24 @@ async def test_cancelled_at_the_moment_of_firing(world: World) -> None:
     assert 2 == len(world.fire_ids)
 
 
+async def test_another_schedule_at_the_moment_of_firing(world: World) -> None:
+    """What is sent on behalf of who has scheduled a timer fires his schedule alone: another one of the same time that
+    came in between waits to be asked itself, on behalf of whose it is."""
+    await world.schedule(a=NOON + SECOND)
+    world.holds_back = True
+    other = {"due": in_utc(NOON + SECOND), "to": "order", "id": "b", "command": "CancelOrder"}
+    world.put("a", json.dumps(other).encode(), command_headers("theirs", "ScheduleTimer", "/test"))
+    world.now += SECOND
+    await until(lambda: len(world.fire_ids) == 1)
+    await world.read()
+    await until(lambda: len(set(world.fire_ids)) == 2)
+    await world.quiet()
+    assert [] == world.sent
+    world.holds_back = False
+    await world.read()
+    await world.orders("b")
+
+
 async def test_moved_and_cancelled(world: World) -> None:
     """A moved timer fires at its new time only; a cancelled one never, and scheduled again it does."""
     await world.schedule(a=NOON + SECOND, b=NOON + SECOND)
@@ -457,9 +475,16 @@ async def test_logs_that_go_on_from_another(world: World, monkeypatch: pytest.Mo
 
 
 def test_pages_from_before_principals() -> None:
-    """A timer of a page that says nothing of who has scheduled it is nobody's; others keep theirs."""
+    """A timer of a page that says nothing of who has scheduled it is nobody's; others keep theirs. One that does not
+    say with which event of the timer either fires whatever is scheduled."""
     timers = PendingTimers(SLICES)
-    timers.add_page(msgspec.msgpack.encode([("a", in_utc(NOON), 7, 0, "c")]))
-    timers.schedule([PendingTimer("b", in_utc(NOON), 7, 1, "c", "oidc:alice")])
-    assert [("a", ""), ("b", "oidc:alice")] == [(it.id, it.principal) for it in timers.due(in_utc(NOON), 9)]
+    old: list[Any] = [("a", in_utc(NOON), 7, 0, "c"), ("b", in_utc(NOON), 7, 0, "c", "oidc:bob")]
+    timers.add_page(msgspec.msgpack.encode(old))
+    timers.schedule([PendingTimer("c", in_utc(NOON), 7, 1, "c", "oidc:alice", 3)])
+    due = timers.due(in_utc(NOON), 9)
+    assert [("a", "", 0), ("b", "oidc:bob", 0), ("c", "oidc:alice", 3)] == [
+        (it.id, it.principal, it.sequence) for it in due
+    ]
+    expected = [dict(fire_timer(it, "timer-0", "/t")[2]).get("ce_expectedsequence") for it in due]
+    assert [None, None, b"3"] == expected
     timers.close()

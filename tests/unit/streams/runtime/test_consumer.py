@@ -26,7 +26,7 @@ async def test_the_group_confirms_a_member() -> None:
         return answers.pop(0)
 
     supervisor = Supervisor()
-    supervisor.trouble("shop_orders", "it may not be a member")
+    supervisor.trouble("the consumer group shop_orders", "it may not be a member")
     consumer: Any = SimpleNamespace(_heartbeat=0.0, app=SimpleNamespace(supervisor=supervisor, conf=CONF))
     coordinator = SimpleNamespace(_do_heartbeat=beat)
     for _ in range(2):  # as at every rebalance
@@ -94,6 +94,6 @@ def test_a_group_that_is_forbidden(caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, health shows it, and the group is joined again when that is allowed: after such an answer
     aiokafka would send no heartbeat any more."""
     troubles, _, rejoins = looked_after(GroupAuthorizationFailedError("orders"), 3)
-    assert (["shop_orders"], 3) == (list(troubles), rejoins)
+    assert (["the consumer group shop_orders"], 3) == (list(troubles), rejoins)
     [line] = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert "the consumer group shop_orders: this process may not be a member of it: grant Read" in line

@@ -1,6 +1,6 @@
 /** What an aggregate would say to a command, at the moment that is chosen; and the command sent, if one may. */
 
-import { path, post } from "../../shell/api.js";
+import { newId, path, post } from "../../shell/api.js";
 import { h, render } from "../../shell/dom.js";
 import { number } from "../../shell/format.js";
 import { badge, button, confirm, problem, say } from "../../shell/parts.js";
@@ -72,11 +72,13 @@ function answer(said) {
 
 async function sendIt(view, life, body, outcome) {
   const { type, id } = life;
+  // Of one dialog: whoever does not know whether it has arrived, and presses again, sends no second command.
+  const headers = { "Idempotency-Key": newId() };
   const done = await confirm({
     title: `Send ${body.type} to ${type.type} ${id}?`,
     about: `It is decided by its owner over what is there by then, and what follows from it cannot be taken back.`,
     label: "Send",
-    act: () => post(path`${type.collection}/${id}/commands`, body),
+    act: () => post(path`${type.collection}/${id}/commands`, body, { headers }),
   });
   if (!done || view.signal.aborted) return;
   const { status, body: reply } = done;

@@ -1,0 +1,54 @@
+/** Dead letters and quarantine: what failed alike, tried over what is there now, sent again, or dropped. */
+
+import { get } from "../shell/api.js";
+import { h, render } from "../shell/dom.js";
+import { count, number, since } from "../shell/format.js";
+import { command, empty, head, mono, table } from "../shell/parts.js";
+import { link } from "../shell/routes.js";
+import { Group } from "./letters/group.js";
+import { isPlain, quoted, retryButton } from "./letters/orders.js";
+
+export default function show(view) {
+  const groups = new Map();
+  let found = null;
+  const draw = () => render(view.main,
+    head("Dead letters and quarantine", "Commands that could not be processed, kept with the reason. Nothing was written for them, and their senders were told."),
+    quarantine(view, found),
+    h("section.stack", {},
+      h("h2", {}, "Dead letters"),
+      found.groups.length ? null : empty("There is no dead letter."),
+      found.groups.map((each) => groups.get(keyOf(each)).card()),
+      found.groups.length ? h("p.soft.small", {}, `The newest ${number(found.looked_at)} of each type are looked at. One that was sent again stays until it is dropped.`) : null));
+  view.live({
+    seconds: 5,
+    ask: (signal) => get("dead-letters", { signal }),
+    show: ({ body }) => {
+      found = body;
+      for (const each of body.groups) {
+        const known = groups.get(keyOf(each)) ?? new Group(view, keyOf(each), draw);
+        groups.set(keyOf(each), known.now(each, body));
+      }
+      draw();
+    },
+  });
+}
+
+const keyOf = ({ type, command: name, failure, line }) => JSON.stringify([type, name, failure, line]);
+
+function quarantine(view, { quarantined, apps, retried }) {
+  if (!quarantined.length) return null;
+  return h("section.stack", {},
+    h("h2", {}, `${count(quarantined.length, "aggregate")} in quarantine`),
+    h("p.soft", {}, "One of its commands raised, and later ones wait behind it. Mend the code and retry that command: the others follow it. Or let them go on without it."),
+    table("Aggregates in quarantine", [
+      { title: "Aggregate", head: true, cell: ({ type, id }) => h("a", { href: link("aggregate", type, id) }, mono(`${type} ${id}`, { class: "mono long" })) },
+      { title: "Since", cell: (each) => since(each.since) },
+      { title: "Waiting", number: true, cell: (each) => number(each.waiting) },
+      { title: "What was raised", cell: (each) => each.reason },
+      {
+        title: "Orders", cell: ({ type, id, letter }) => h("div.stack.tight", {},
+          letter && retried.includes(type) ? h("div", {}, retryButton(view, type, [letter], "Retry it…", { "aria-label": `Retry the command of ${id}` })) : null,
+          isPlain(id) ? command(`faust -A ${apps[type] || `<app of ${type}>`} quarantine release ${type} ${quoted(id)}`) : null),
+      },
+    ], quarantined, { key: ({ type, id }) => `${type} ${id}` }));
+}
