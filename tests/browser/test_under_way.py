@@ -108,11 +108,14 @@ async def test_what_there_is_not(open_tab: OpenTab, shop: Shop) -> None:
 async def test_timers(open_tab: OpenTab, shop: Shop, system: System) -> None:
     """The next one first, in pages; one is cancelled, which is read from the outside. What they are of is text."""
     await system.all_served(system.start(TIMERS))
-    for number in range(60):
-        due = f"2126-11-30T{number % 24:02}:{number:02}:00Z"
-        fields = {"due": due, "to": "order", "id": HOSTILE, "command": "CancelOrder", "data": "{}", "command_id": None}
-        reply = await system.ask("timer", f"{HOSTILE}{number}", "ScheduleTimer", fields)
-    await system.get(shop.door, "/timers", At_Least=reply["position"], Prefer="wait=30")
+    to = {"to": "order", "id": HOSTILE, "command": "CancelOrder", "data": "{}", "command_id": None}
+    due = [f"2126-11-30T{number % 24:02}:{number:02}:00Z" for number in range(60)]
+    await asyncio.gather(
+        *(
+            system.ask("timer", f"{HOSTILE}{number}", "ScheduleTimer", {"due": at, **to}, seconds=30)
+            for number, at in enumerate(due)
+        )
+    )
     tab = await open_tab(f"{shop.door.url}/console#/timers", width=360)
     rows = tab.page.get_by_role("region", name="Timers that are pending").locator("tbody tr")
     await expect(rows).to_have_count(50)
