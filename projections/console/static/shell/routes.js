@@ -26,6 +26,7 @@ export const ROUTES = [
   { page: "story", label: "Story", load: () => import("../pages/story.js") },
   { page: "logs", label: "Logs and owners", load: () => import("../pages/logs.js") },
   { page: "tables", label: "Tables", load: () => import("../pages/tables.js") },
+  { page: "timers", label: "Timers", load: () => import("../pages/timers.js") },
   { page: "letters", label: "Dead letters", load: () => import("../pages/letters.js") },
   { page: "audit", label: "Audit", load: () => import("../pages/audit.js") },
 ];

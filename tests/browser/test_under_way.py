@@ -1,4 +1,4 @@
-"""The story of a command in a browser: over contexts of which some have a worker, and from any of its ids."""
+"""What is under way, in a browser: the story of a command over contexts of which some have a worker, and timers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import OpenTab
 from tests.e2e.client import eventually
 from tests.e2e.system import System
-from tests.e2e.worker import CHECKOUT, ORDERS, PROJECTIONS, Worker
+from tests.e2e.worker import CHECKOUT, ORDERS, PROJECTIONS, TIMERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
@@ -103,3 +103,36 @@ async def test_what_there_is_not(open_tab: OpenTab, shop: Shop) -> None:
     tab = await open_tab(f"{shop.door.url}/console#/story/nobody")
     await expect(tab.page.get_by_role("alert")).to_contain_text("the position of an event")
     tab.expect_wrong("404")
+
+
+async def test_timers(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """The next one first, in pages; one is cancelled, which is read from the outside. What they are of is text."""
+    await system.all_served(system.start(TIMERS))
+    to = {"to": "order", "id": HOSTILE, "command": "CancelOrder", "data": "{}", "command_id": None}
+    due = [f"2126-11-30T{number % 24:02}:{number:02}:00Z" for number in range(60)]
+    await asyncio.gather(
+        *(
+            system.ask("timer", f"{HOSTILE}{number}", "ScheduleTimer", {"due": at, **to}, seconds=30)
+            for number, at in enumerate(due)
+        )
+    )
+    tab = await open_tab(f"{shop.door.url}/console#/timers", width=360)
+    rows = tab.page.get_by_role("region", name="Timers that are pending").locator("tbody tr")
+    await expect(rows).to_have_count(50)
+    await expect(rows.nth(1)).to_contain_text(HOSTILE)
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    first = f"{HOSTILE}0"
+    await tab.page.get_by_role("button", name=f"Cancel {first}", exact=True).click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Cancel the timer").click()
+
+    async def is_cancelled() -> bool:
+        _, page, _ = await system.get(shop.door, "/timers?limit=100")
+        return first not in {timer["id"] for timer in page["timers"]}
+
+    await eventually(is_cancelled, 15, "the timer is still pending")
+    await tab.page.get_by_role("link", name="Later ones").click()
+    await expect(rows).not_to_have_count(50)
+    await tab.page.get_by_role("link", name="The first ones").click()
+    await tab.page.get_by_role("link", name=f"Story of {HOSTILE}24", exact=True).click()
+    await expect(tab.page.get_by_role("region", name="Still awaited")).to_contain_text("its time comes")
