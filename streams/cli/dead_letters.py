@@ -103,11 +103,6 @@ class DeadLetterTopic:
         """The dead letters at these (partition, offset) that are there, in the order of each partition. All behind the
         first of them in its partition are read, and none of those is kept in memory."""
 
-        def kept(record: Any) -> Any:
-            if (record.partition, record.offset) not in positions and record.value is not None:
-                record.headers, record.value = (), b""
-            return record
-
         starts: dict[int, int] = {}
         for partition, offset in positions:
             starts[partition] = min(offset, starts.get(partition, offset))
