@@ -14,7 +14,7 @@ import msgspec
 from projections.app import ReadSide
 from projections.gateway.command_data import Accepted
 from projections.gateway.command_request import CommandReader, read_path_id
-from projections.http.bodies import Post, read_bytes
+from projections.http.bodies import BodyBytes, Post, read_bytes
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem
 from projections.views.history import as_json, state_at
@@ -28,6 +28,9 @@ from streams.journal.port import LAST_SEQUENCE, SliceHead
 from streams.runtime.access_guard import is_of_worker, may, may_command, note, sender
 from streams.web.health import json_response
 from streams.web.operation import describe
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Of bodies of all dry runs of a worker that are read at once."""
 
 AtSequence = Annotated[
     int, msgspec.Meta(ge=0, lt=10**18, description="Over the state after this event; after all without it")
@@ -74,12 +77,13 @@ def add_dry_run(side: ReadSide, accepted: Accepted) -> None:
     """Serve the route for each type of which clients may send commands. It needs a commander who is a reader, too."""
     settings = side.app.settings
     reader = CommandReader(accepted, settings.command_bytes, "", settings.partitions)
+    bodies = BodyBytes(MOST_BYTES)
     for type in accepted:
         if accepted[type] and type in side.journals:
-            _add(side, reader, type)
+            _add(side, reader, type, bodies)
 
 
-def _add(side: ReadSide, reader: CommandReader, type: str) -> None:
+def _add(side: ReadSide, reader: CommandReader, type: str, bodies: BodyBytes) -> None:
     context = side.contexts[type]
     handler = handler_of(context)
 
@@ -96,14 +100,15 @@ def _add(side: ReadSide, reader: CommandReader, type: str) -> None:
     )
     async def dry_run(view: Any, request: Any, id: str) -> Any:
         key = read_path_id(request.rel_url.raw_path, 2)
-        asked = _read(await read_bytes(request, context.settings.command_bytes))
-        name, data, _ = reader.parse(type, msgspec.json.encode({"type": asked.type, "data": asked.data}))
-        note(request, name)
-        _require_rights(side, request, type, name, key)
-        upto = LAST_SEQUENCE if asked.sequence is msgspec.UNSET else asked.sequence
-        state, sequence = await state_at(context, side.journals[type], key, upto, request)
-        aggregate = Aggregate(state, sequence)
-        verdict = decided(handler, aggregate, name, data, key, sender(side.app, type))
+        with bodies.of_request() as room:
+            asked = _read(await read_bytes(request, context.settings.command_bytes, room))
+            name, data, _ = reader.parse(type, msgspec.json.encode({"type": asked.type, "data": asked.data}))
+            note(request, name)
+            _require_rights(side, request, type, name, key)
+            upto = LAST_SEQUENCE if asked.sequence is msgspec.UNSET else asked.sequence
+            state, sequence = await state_at(context, side.journals[type], key, upto, request)
+            aggregate = Aggregate(state, sequence)
+            verdict = decided(handler, aggregate, name, data, key, sender(side.app, type))
         return json_response(view, answer_of(context, verdict, name, sequence, state, aggregate.state))
 
 

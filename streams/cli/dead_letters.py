@@ -39,6 +39,7 @@ from streams.deciding.quarantine import RELEASE
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
+from streams.principals.signature import PROOF
 from streams.settings import Settings
 
 READ_SECONDS = 120.0
@@ -266,7 +267,8 @@ def summary(record: Any) -> tuple[str, str, str, str, str, str]:
 
 
 def letter_details(record: Any) -> dict[str, Any]:
-    """The output of `show`: everything. Bytes that are no text are in base64."""
+    """The output of `show`: everything but the signature, which is not for whoever looks. Bytes that are no text are in
+    base64."""
     headers = control_headers(record)
     failure: dict[str, Any] = letter_reason(record)
     if "dl_quarantine" in headers:
@@ -277,7 +279,7 @@ def letter_details(record: Any) -> dict[str, Any]:
         "position": f"{record.partition}:{record.offset}",
         "failure": failure,
         "key": None if record.key is None else text(record.key),
-        "headers": {name: text(value) for name, value in original_headers(record.headers)},
+        "headers": {name: text(value) for name, value in original_headers(record.headers) if name != PROOF},
         "value": shown_value(record.value),
     }
 

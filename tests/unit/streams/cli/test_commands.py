@@ -368,6 +368,13 @@ def test_dead_letter_details(value: bytes | None, shown: object) -> None:
     assert ("Unreadable", "t:3:9") == (details["failure"]["type"], details["failure"]["position"])
 
 
+def test_a_signature_is_not_shown() -> None:
+    """Whoever looks at a dead letter does not get what its command was signed with."""
+    signature = [("ce_principal", b"oidc:alice"), ("ce_proof", b"k1:secret")]
+    shown = dead_letters.letter_details(record(headers=[("ce_id", b"c9"), *signature, ("dl_type", b"Raised")]))
+    assert {"ce_id": "c9", "ce_principal": "oidc:alice"} == shown["headers"]
+
+
 # -- printing and ending -----------------------------------------------------------------------------------
 
 
