@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,6 +68,9 @@ async def recorded(system: Recorded) -> Recorded:
     for worker in workers.values():
         await system.all_served(worker)
     await do_everything(system, workers[PROJECTIONS])
+    workers[PROJECTIONS].signal(signal.SIGTERM)
+    workers[PROJECTIONS].end()  # a tail that begins reads the last events that were published
+    await system.all_served(system.start(PROJECTIONS, SETUP="never"))
     return system
 
 

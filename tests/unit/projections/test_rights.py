@@ -147,6 +147,7 @@ async def test_commands_and_keys(world: World, monkeypatch: pytest.MonkeyPatch) 
     [gateway] = [part for part in app.parts if type(part).__name__ == "Gateway"]
     monkeypatch.setattr(gateway, "_is_open", True)
     monkeypatch.setattr(side.control, "_keys", {"k1": SystemKey("k1", bytes(32), 0.0, 0.0)})
+    monkeypatch.setattr(gateway._keys, "_handed_out", {"k1"})
     token = world.issuer.token("alice")
     opened: Any = {"type": "OpenOrder", "data": {"user_id": "alice", "kind": "sale"}}
     cancel: Any = {"type": "CancelOrder", "data": {"reason": "none"}}
