@@ -38,7 +38,7 @@ from streams.web.operation import describe
 
 T = TypeVar("T")
 
-MOST = 50
+MOST = 20
 """Letters that are tried or sent again at once."""
 _PLACE = "[0-9]{1,9}:[0-9]{1,18}"
 PlaceText = Annotated[str, msgspec.Meta(pattern=f"^{_PLACE}$", max_length=30)]

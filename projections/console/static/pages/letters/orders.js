@@ -5,7 +5,7 @@ import { h } from "../../shell/dom.js";
 import { count } from "../../shell/format.js";
 import { button, command, confirm, say } from "../../shell/parts.js";
 
-const AT_ONCE = 50;
+const AT_ONCE = 20;
 
 /** Try letters over what is there now; `step(tried)` gets what would be said to each, as it comes. */
 export async function tryDry(view, type, places, step) {
