@@ -135,8 +135,10 @@ class GroupHandler:
             if error is not None:
                 raise error
 
-    async def warm(self, messages: Iterable[Message]) -> None:
+    async def warm(self, messages: Iterable[Message], derived_nr: int) -> None:
         """Load the aggregates of commands that are to come, while there is no group, and nobody changes them.
+
+        Commits up to `derived_nr` are derived.
 
         Not those of other slices, to which senders without the partitioner may write: others may change these, and
         whoever goes on from several logs has what all of them keep.
@@ -144,13 +146,15 @@ class GroupHandler:
         keys = dict.fromkeys((message.partition, message.key) for message in messages if message.key is not None)
         found = [(slice, key.decode(errors="replace")) for slice, key in keys]
         ids = [id for slice, id in found if slice == slice_of(id, self._slices) and id not in self.cache]
-        await asyncio.gather(*map(self._warm, ids))
+        await asyncio.gather(*(self._warm(id, derived_nr) for id in ids))
 
-    async def _warm(self, aggregate_id: str) -> None:
+    async def _warm(self, aggregate_id: str, derived_nr: int) -> None:
         with contextlib.suppress(Exception):  # it is met again, and said, when the aggregate is needed
             async with self._loads:
                 aggregate = await self.look(aggregate_id)
-            self.cache.put(aggregate_id, aggregate)
+            if aggregate_id not in self.cache:
+                self.cache.put(aggregate_id, aggregate)
+                self.cache.shrink(derived_nr)  # others are still being loaded
 
     async def _load(self, aggregate_id: str) -> None:
         async with self._loads:

@@ -137,13 +137,16 @@ class KafkaClient:
         """Send records of one partition in order; durable on return, however long it takes. Returns the last offset.
 
         After an error all of them are sent again, so a reader may see a record twice, but none without those before it.
-        A record that is too large waits until the topic takes it; with `refuse` it raises `RecordTooLarge`.
+        A record that is too large waits until the topic takes it; with `refuse` it raises `RecordTooLarge`. Where the
+        topic is known for taking less, nothing is sent then: the caller may send others in their place.
         """
         done = 0
 
         async def once() -> int | RecordTooLarge:
             nonlocal done
             try:
+                if refuse and not done and topic in self._limits:
+                    await self._require_room(topic, records)
                 return await self.send(topic, partition, records[done:])
             except RecordTooLarge as error:
                 done += error.sent
@@ -155,6 +158,15 @@ class KafkaClient:
         if isinstance(sent, RecordTooLarge):
             raise sent
         return sent
+
+    async def _require_room(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+        """Raise `RecordTooLarge` where the topic does not take one of these. Raises `KafkaError`, `TimeoutError`."""
+        limit, start = await self.largest(topic), 0
+        while start < len(records):
+            batch, count = _fill(records, start, await self._most(topic))
+            if batch.size() > limit:
+                raise RecordTooLarge(topic, batch.size(), limit, 0)
+            start += count
 
     async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> int:
         """Send records of one partition in order, once. Returns the last offset, when the broker has all of them.

@@ -178,8 +178,7 @@ class Owner:
 
     async def warm(self, messages: Iterable[Message]) -> None:
         """Load the aggregates of commands that are to come. Right before `open`, and where nobody has had the log."""
-        await self.handler.warm(messages)
-        self.handler.cache.shrink(self.span.begins_after)
+        await self.handler.warm(messages, self.span.begins_after)
 
     def forget(self) -> None:
         """Another owner may have changed what was loaded or known."""

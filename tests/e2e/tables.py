@@ -18,6 +18,7 @@ from projections.projection import PublishedEvent
 from projections.shop.wiring import TABLES
 from projections.stores.changelog import PLACE, ROW, decode_place, is_newer, read_key
 from projections.stores.declaration import Indexes, ReadModelRows, Table, table_name
+from projections.stores.local.partition_view import PartitionView
 from projections.stores.rows import Checkpoint, StoredRow, decode_stored, encode_stored
 from projections.stores.shared.opening import open_rows
 from projections.timers.projection import kept as timers
@@ -107,10 +108,10 @@ async def on_the_changelog(system: System, name: str) -> Copies:
 
 def on_disk(folder: Path, type: str, partition: int) -> Copies:
     """The rows of a partition in a worker's RocksDB, in which nobody writes meanwhile."""
-    path = folder / "v1" / "tables" / f"{type}-rows-{partition}.db"
+    path = folder / "v1" / "tables" / f"{type}-rows.db"
     db = Rdict(str(path), options=Options(raw_mode=True), access_type=AccessType.read_only())
     try:
-        return _copies((partition, key, value) for key, value in db.items())
+        return _copies((partition, key, value) for key, value in PartitionView(db, partition).items(b""))
     finally:
         db.close()
 

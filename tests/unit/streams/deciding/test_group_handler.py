@@ -77,7 +77,7 @@ async def test_warm_aggregates_are_those_of_the_slice() -> None:
     """A command in a wrong partition has nothing loaded: the aggregate is another owner's, who goes on changing it."""
     commands = CommandHandler(decider=order, events=EVENTS, commands=COMMANDS, window=10, limits=Limits())
     its = GroupHandler(commands, journal=MemoryJournal(), cache=Cache(10**6), log="order@1", slices=8)
-    await its.warm([Message(1, 10, b"order-6", b"{}", [], 1.0), Message(1, 11, b"order-1", b"{}", [], 1.0)])
+    await its.warm([Message(1, 10, b"order-6", b"{}", [], 1.0), Message(1, 11, b"order-1", b"{}", [], 1.0)], 0)
     assert (True, False) == ("order-6" in its.cache, "order-1" in its.cache)
 
 
