@@ -137,16 +137,13 @@ class KafkaClient:
         """Send records of one partition in order; durable on return, however long it takes. Returns the last offset.
 
         After an error all of them are sent again, so a reader may see a record twice, but none without those before it.
-        A record that is too large waits until the topic takes it; with `refuse` it raises `RecordTooLarge`. Where the
-        topic is known for taking less, nothing is sent then: the caller may send others in their place.
+        A record that is too large waits until the topic takes it; with `refuse` it raises `RecordTooLarge`.
         """
         done = 0
 
         async def once() -> int | RecordTooLarge:
             nonlocal done
             try:
-                if refuse and not done and topic in self._limits:
-                    await self._require_room(topic, records)
                 return await self.send(topic, partition, records[done:])
             except RecordTooLarge as error:
                 done += error.sent
@@ -159,8 +156,11 @@ class KafkaClient:
             raise sent
         return sent
 
-    async def _require_room(self, topic: str, records: Sequence[ProducerRecord]) -> None:
-        """Raise `RecordTooLarge` where the topic does not take one of these. Raises `KafkaError`, `TimeoutError`."""
+    async def require_room(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+        """Raise `RecordTooLarge` where the topic is known for taking less than one of these. Raises `KafkaError`,
+        `TimeoutError`."""
+        if topic not in self._limits:
+            return
         limit, start = await self.largest(topic), 0
         while start < len(records):
             batch, count = _fill(records, start, await self._most(topic))

@@ -37,6 +37,9 @@ class Changelog:
     async def largest(self, topic: str) -> int:
         return USUAL_LARGEST
 
+    async def require_room(self, topic: str, records: Sequence[Any]) -> None:
+        pass
+
     async def publish(self, topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
         new = [(key or b"", value) for key, value, _ in records]
         if self.room is not None and self.room < len(new):

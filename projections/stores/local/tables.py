@@ -104,6 +104,8 @@ class LocalRows:
         async with self._writing[partition]:
             await yield_if_due()
             sent: list[ProducerRecord] = [(key, value, []) for key, value in records]
+            # All or none, as far as that can be known: where the topic takes more later, what is folded is another.
+            await self._broker.require_room(self.changelog, sent)
             offset = await self._broker.publish(self.changelog, partition, sent, refuse=True)
             await yield_if_due()
             self.store.write(partition, records, offset, changes)

@@ -33,6 +33,9 @@ class Kafka:
     async def largest(self, topic: str) -> int:
         return USUAL_LARGEST
 
+    async def require_room(self, topic: str, records: Sequence[Any]) -> None:
+        pass
+
     async def publish(self, topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
         return len(records) - 1
 
