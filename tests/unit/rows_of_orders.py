@@ -28,6 +28,9 @@ class Changelog:
     async def largest(self, topic: str) -> int:
         return USUAL_LARGEST
 
+    async def require_room(self, topic: str, records: Sequence[Any]) -> None:
+        pass
+
     async def publish(self, topic: str, partition: int, records: Sequence[Any], refuse: bool = False) -> int:
         await asyncio.sleep(0)
         self.ends[partition] = self.ends.get(partition, 0) + len(records)
