@@ -14,7 +14,7 @@ import msgspec
 from projections.app import ReadSide
 from projections.gateway.command_data import Accepted
 from projections.gateway.command_request import CommandReader, read_path_id
-from projections.http.bodies import BodyBytes, Post, read_bytes
+from projections.http.bodies import BodyBytes, Post, decode_body, read_bytes
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem
 from projections.views.history import as_json, state_at
@@ -101,7 +101,7 @@ def _add(side: ReadSide, reader: CommandReader, type: str, bodies: BodyBytes) ->
     async def dry_run(view: Any, request: Any, id: str) -> Any:
         key = read_path_id(request.rel_url.raw_path, 2)
         with bodies.of_request() as room:
-            asked = _read(await read_bytes(request, context.settings.command_bytes, room))
+            asked = decode_body(await read_bytes(request, context.settings.command_bytes, room), _Asked)
             name, data, _ = reader.parse(type, msgspec.json.encode({"type": asked.type, "data": asked.data}))
             note(request, name)
             _require_rights(side, request, type, name, key)
@@ -110,15 +110,6 @@ def _add(side: ReadSide, reader: CommandReader, type: str, bodies: BodyBytes) ->
             aggregate = Aggregate(state, sequence)
             verdict = decided(handler, aggregate, name, data, key, sender(side.app, type))
         return json_response(view, answer_of(context, verdict, name, sequence, state, aggregate.state))
-
-
-def _read(body: bytes) -> _Asked:
-    try:
-        return msgspec.json.decode(body if body.strip() else b"{}", type=_Asked)
-    except msgspec.ValidationError as error:
-        raise HttpProblem(422, "Not valid", str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise HttpProblem(400, "Not JSON", f"the body is to be a JSON object: {error}") from None
 
 
 def _require_rights(side: ReadSide, request: Any, type: str, name: str, key: str) -> None:

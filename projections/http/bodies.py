@@ -133,7 +133,11 @@ async def read_ahead(request: web.Request) -> bytes:
 
 async def read_body(request: Any, type: type[T]) -> T:
     """The body, JSON of this type; an empty body is `{}`. Raises `HttpProblem`."""
-    body = await read_bytes(request, MOST_BYTES)
+    return decode_body(await read_bytes(request, MOST_BYTES), type)
+
+
+def decode_body(body: bytes, type: type[T]) -> T:
+    """JSON of this type; nothing at all is `{}`. Raises `HttpProblem`."""
     try:
         return msgspec.json.decode(body if body.strip() else b"{}", type=type)
     except msgspec.ValidationError as error:
