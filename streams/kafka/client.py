@@ -45,6 +45,8 @@ T = TypeVar("T")
 MADE_TOPICS = 1_000
 """The most reply topics that a worker makes within a day; existing topics do not count."""
 BATCH_BYTES = 256 * 1024
+BATCH_OVERHEAD = 128
+"""Bytes that Kafka adds to a record without headers that is alone in a batch, at most: 61 of the batch, its lengths."""
 MISNUMBERED = 5
 """The attempts at a batch that came behind a refused one."""
 
@@ -161,12 +163,13 @@ class KafkaClient:
         `TimeoutError`."""
         if topic not in self._limits:
             return
-        limit, start = await self.largest(topic), 0
-        while start < len(records):
-            batch, count = _fill(records, start, await self._most(topic))
-            if batch.size() > limit:
-                raise RecordTooLarge(topic, batch.size(), limit, 0)
-            start += count
+        limit = await self.largest(topic)
+        for record in records:  # a batch of several is never larger than what the topic takes
+            key, value, headers = record
+            if headers or len(key or b"") + len(value or b"") > limit - BATCH_OVERHEAD:
+                batch, _ = _fill([record], 0, limit)
+                if batch.size() > limit:
+                    raise RecordTooLarge(topic, batch.size(), limit, 0)
 
     async def send(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> int:
         """Send records of one partition in order, once. Returns the last offset, when the broker has all of them.
