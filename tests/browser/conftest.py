@@ -19,6 +19,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from servers.where import Where
 from tests import machine_tools
+from tests.browser.screens import screen
 from tests.browser.tab import Tab
 from tests.e2e.conftest import journal_url, servers, system
 
@@ -70,14 +71,7 @@ async def open_tab(chromium: Browser, pictures: Path, request: pytest.FixtureReq
 
     async def open(url: str, *, width: int = 1280, dark: bool = False, **options: Any) -> Tab:
         """`options` are those of `Browser.new_context` of Playwright."""
-        context = await chromium.new_context(
-            viewport={"width": width, "height": HEIGHT},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce",
-            locale="en-GB",
-            timezone_id="UTC",
-            **options,
-        )
+        context = await chromium.new_context(**screen(width, HEIGHT, dark), **options)
         context.set_default_timeout(SECONDS * 1_000)
         expect.set_options(timeout=SECONDS * 1_000)
         tab = Tab(await context.new_page(), pictures, test if not tabs else f"{test}-{len(tabs) + 1}")

@@ -16,6 +16,7 @@ from playwright.async_api import Page, async_playwright
 from tests import machine_tools
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.letters import line_raised
+from tests.browser.screens import screen
 from tests.e2e.client import eventually
 from tests.e2e.system import ROOT, System
 from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, Worker
@@ -104,13 +105,7 @@ async def take(url: str) -> None:
         browser = await playwright.chromium.launch(executable_path=machine_tools.chromium(), args=ARGUMENTS)
         for name, (address, is_shown) in PAGES.items():
             for suffix, width, dark in [("", WIDTH, False), *([("-phone", 360, True)] if name == "now" else [])]:
-                context = await browser.new_context(
-                    viewport={"width": width, "height": HEIGHT},
-                    color_scheme="dark" if dark else "light",
-                    reduced_motion="reduce",
-                    locale="en-GB",
-                    timezone_id="UTC",
-                )
+                context = await browser.new_context(**screen(width, HEIGHT, dark))
                 page = await context.new_page()
                 await page.goto(f"{url}/console#/{address}")
                 await is_shown(page)

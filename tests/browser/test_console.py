@@ -12,16 +12,15 @@ import pytest_asyncio
 from playwright.async_api import Route, expect
 
 from tests.browser.conftest import OpenTab
+from tests.browser.screens import HOSTILE, WIDTHS
 from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
-HOSTILE = "<img src=x onerror=alert(1)>'\"&%2F?#"
 OPEN = {"user_id": "u-1", "kind": "sale"}
 LINE = {"sku": "tea", "description": HOSTILE, "quantity": 2, "unit_price": "2.55"}
-WIDTHS = pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)], ids=["desk", "phone"])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -8,16 +8,15 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import OpenTab
 from tests.browser.letters import line_raised
+from tests.browser.screens import HOSTILE, WIDTHS
 from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
-HOSTILE = "<img src=x onerror=alert(1)>'\"&%2F?#"
 SEEN = 30_000
 """Milliseconds in which a page has dead letters that have just been written: workers look every few seconds."""
-WIDTHS = pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)], ids=["desk", "phone"])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

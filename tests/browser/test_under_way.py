@@ -11,13 +11,13 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenTab
+from tests.browser.screens import HOSTILE
 from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import CHECKOUT, ORDERS, PROJECTIONS, TIMERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
-HOSTILE = "<img src=x onerror=alert(1)>'\"&%2F?#"
 PLACING = "placing/#1"
 LINE = {"sku": "tea", "description": "Tea", "quantity": 2, "unit_price": "2.55"}
 
