@@ -36,13 +36,7 @@ class LettersAlike(msgspec.Struct, frozen=True, kw_only=True):
 
 def alike(type: str, records: Iterable[Any]) -> list[LettersAlike]:
     """Dead letters, newest first, in groups; the largest group first."""
-    groups: dict[tuple[str, str, str], list[tuple[str, ...]]] = {}
-    for record in records:
-        letter = summary(record)
-        _, _, _, command, failure, _ = letter
-        line = line_of(text(control_headers(record).get("dl_trace")))
-        groups.setdefault((command, failure.removesuffix(", quarantine"), line), []).append(letter)
-    made = [
+    return [
         LettersAlike(
             type=type,
             command=command,
@@ -53,9 +47,20 @@ def alike(type: str, records: Iterable[Any]) -> list[LettersAlike]:
             last=moment_of(letters[0][1]),
             places=[letter[0] for letter in letters],
         )
-        for (command, failure, line), letters in groups.items()
+        for (command, failure, line), letters in groups_of(records, by_line=True)
     ]
-    return sorted(made, key=lambda group: -len(group.places))[:MOST_GROUPS]
+
+
+def groups_of(records: Iterable[Any], by_line: bool) -> list[tuple[tuple[str, str, str], list[tuple[str, ...]]]]:
+    """The summaries of dead letters by command, failure, and the line that raised if that is to tell them apart; in the
+    order of the records, the largest group first."""
+    groups: dict[tuple[str, str, str], list[tuple[str, ...]]] = {}
+    for record in records:
+        letter = summary(record)
+        _, _, _, command, failure, _ = letter
+        line = line_of(text(control_headers(record).get("dl_trace"))) if by_line else ""
+        groups.setdefault((command, failure.removesuffix(", quarantine"), line), []).append(letter)
+    return sorted(groups.items(), key=lambda group: -len(group[1]))[:MOST_GROUPS]
 
 
 def last_frame(trace: str) -> str:

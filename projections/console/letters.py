@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from projections.app import ReadSide
 from projections.console.findings.snapshot import LetterGroup, QuarantinedAggregate
-from projections.console.letter_groups import LettersAlike, alike, last_frame, moment_of
+from projections.console.letter_groups import LettersAlike, alike, groups_of, last_frame, moment_of
 from projections.console.shared import Shared
 from streams.cli.dead_letters import DeadLetterTopic, control_headers, letter_command_id, summary, text
 from streams.cli.quarantine import quarantine_of
@@ -20,7 +20,6 @@ REACH = 5_000
 """Records of a partition that are looked through for them, where most were dropped: the topic keeps all, for ever."""
 READ_SECONDS, PATIENCE = 4.0, 120.0
 """Seconds between two readings, and for which one may take; who asks waits less."""
-MOST_GROUPS = 50
 MOST_QUARANTINED = 100
 AT_ONCE = 2
 """Requests for which letters are read at once, each in so many seconds."""
@@ -118,12 +117,7 @@ def in_short(record: Any) -> Any:
 
 def grouped(type: str, records: Iterable[Any]) -> list[LetterGroup]:
     """Dead letters, newest first, by command and failure; the largest group first."""
-    groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-    for record in records:
-        letter = summary(record)
-        _, _, _, command, failure, _ = letter
-        groups.setdefault((command, failure.removesuffix(", quarantine")), []).append(letter)
-    made = [
+    return [
         LetterGroup(
             type=type,
             command=command,
@@ -134,9 +128,8 @@ def grouped(type: str, records: Iterable[Any]) -> list[LetterGroup]:
             example=letters[0][0],
             message=letters[0][5],
         )
-        for (command, failure), letters in groups.items()
+        for (command, failure, _), letters in groups_of(records, by_line=False)
     ]
-    return sorted(made, key=lambda group: -group.count)[:MOST_GROUPS]
 
 
 def _quarantining(records: Iterable[Any]) -> dict[str, dict[str, str]]:
