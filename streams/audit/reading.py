@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.codec import Undecodable
 from streams.audit.records import CODEC, ActionEnded, ActionRequested, Outcome
 from streams.concurrency.fairness import yield_if_due
-from streams.kafka.client_factory import ClientFactory, why
+from streams.kafka.client_factory import ClientFactory, connected
 from streams.moments import in_utc, milliseconds, moment
 
 CHUNK = 1_000
 """Records that are looked through at once."""
-CONNECT_SECONDS, READ_SECONDS, CLOSE_SECONDS = 6.0, 20.0, 2.0
+READ_SECONDS = 20.0
 LOOK_MS = 500
 MOST_OPEN = 10_000
 """Actions without an end that a follower remembers."""
@@ -133,19 +132,9 @@ class AuditLog:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
-        consumer = self._clients.consumer(auto_offset_reset="earliest")
-        try:
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await consumer.start()
-            except KafkaError as error:
-                raise why(error) from None
+        async with connected(self._clients.consumer(auto_offset_reset="earliest")) as consumer:
             consumer.assign([self._tp])
             yield consumer
-        finally:
-            with suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await consumer.stop()
 
     async def _bounds(self, consumer: Any) -> tuple[int, int]:
         first, end = await consumer.beginning_offsets([self._tp]), await consumer.end_offsets([self._tp])

@@ -25,7 +25,6 @@ from aiokafka import TopicPartition
 from streams.cli.kafka import (
     Headers,
     bounds,
-    connected,
     kafka,
     partitions_by_topic,
     produce,
@@ -37,7 +36,7 @@ from streams.cli.run import ERROR, FAILED, USAGE, CliError
 from streams.deciding.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
 from streams.deciding.quarantine import RELEASE
 from streams.kafka import topics
-from streams.kafka.client_factory import ClientFactory
+from streams.kafka.client_factory import ClientFactory, connected
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
 from streams.principals.signature import PROOF
 from streams.settings import Settings
@@ -103,7 +102,6 @@ class DeadLetterTopic:
     async def some(self, positions: Collection[tuple[int, int]]) -> list[Any]:
         """The dead letters at these (partition, offset) that are there, in the order of each partition. All behind the
         first of them in its partition are read, and none of those is kept in memory."""
-
         starts: dict[int, int] = {}
         for partition, offset in positions:
             starts[partition] = min(offset, starts.get(partition, offset))

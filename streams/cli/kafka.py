@@ -12,7 +12,6 @@ from typing import Any
 import click
 import msgspec
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
@@ -25,7 +24,7 @@ from aiokafka.errors import (
 from streams.cli.run import DONE, ERROR, FAILED, NO_REPLY, REJECTED, USAGE, CliError
 from streams.deciding.messages import MAX_ID_LENGTH, Reply, command_headers, decode_reply
 from streams.kafka import topics
-from streams.kafka.client_factory import ClientFactory, why
+from streams.kafka.client_factory import ClientFactory, connected
 from streams.kafka.records import AIOKafkaConsumer
 from streams.kafka.topic_metadata import existing
 from streams.membership.group import KafkaGroup, Member
@@ -34,9 +33,7 @@ from streams.settings import Settings
 from streams.text import one_line
 
 SOURCE = "/command-line"
-CONNECT_SECONDS = 6.0
 REQUEST_SECONDS = 8.0
-CLOSE_SECONDS = 2.0
 
 _NO_ANSWER = (TimeoutError, KafkaConnectionError, KafkaTimeoutError, NoBrokersAvailable, NodeNotReadyError)
 
@@ -68,22 +65,6 @@ def trouble(settings: Settings, error: KafkaError | OSError) -> str:
     if isinstance(error, OSError):
         return f"{where}: {one_line(error)}; is it up (make up), is KAFKA_BROKERS right?"
     return f"{where}: {type(error).__name__}: {one_line(error).removeprefix(f'{type(error).__name__}: ')}"
-
-
-@asynccontextmanager
-async def connected(client: Any) -> AsyncIterator[Any]:
-    """A client of aiokafka, started and stopped. Raises `KafkaError`, or `TimeoutError` after a few seconds."""
-    try:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await client.start()
-        except KafkaError as error:
-            raise why(error) from None
-        yield client
-    finally:
-        with suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
 
 
 async def partitions_by_topic(settings: Settings, *needed: str) -> dict[str, int]:

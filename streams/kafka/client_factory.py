@@ -33,6 +33,8 @@ from streams.security.tokens import TokenLogin
 from streams.settings import Settings, SettingsError
 
 CHECKED_BROKERS = 3
+CONNECT_SECONDS, CLOSE_SECONDS = 6.0, 2.0
+"""How long `connected` waits."""
 ANSWER_MS = 10_000
 """How long a broker may be silent before it is taken for one that hangs. aiokafka waits 40 s, Faust's consumer 90 s,
 and who needs that broker stands still as long; others have taken over what it led after 9 s, by default."""
@@ -328,6 +330,25 @@ async def started(client: Any) -> Any:
         await client.stop()
         raise why(error) from error.__cause__
     return client
+
+
+@contextlib.asynccontextmanager
+async def connected(client: Any) -> AsyncIterator[Any]:
+    """A client, started for the length of a block, for somebody who waits for it.
+
+    Raises `KafkaError`, or `TimeoutError` after a few seconds.
+    """
+    try:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.start()
+        except KafkaError as error:
+            raise why(error) from None
+        yield client
+    finally:
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
 
 
 def why(error: BaseException) -> BaseException:
