@@ -7,6 +7,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -261,11 +262,18 @@ async def test_certificates_that_are_renewed(site: Site) -> None:
     """Of the broker, by another authority, and of the worker: taken at the next connection."""
     folder = site.folder / "certified"
     folder.mkdir()
-    files = {name: folder / f"{name}.pem" for name in ("ca", "own")}
     own = Authority(site.kafka.folder / "second", "ca")
-    shutil.copy(site.kafka.ca, files["ca"])
-    shutil.copy(site.kafka.certificate("orders"), files["own"])
-    settings = {**site.certified(files["own"]), "KAFKA_CA_FILE": str(files["ca"])}
+
+    def mount(name: str, ca: Path, certificate: Path) -> None:
+        """Puts both files in place in one step, as Kubernetes does with those of a secret."""
+        (folder / name).mkdir()
+        shutil.copy(ca, folder / name / "ca.pem")
+        shutil.copy(certificate, folder / name / "own.pem")
+        (folder / "next").symlink_to(name)
+        (folder / "next").replace(folder / "data")
+
+    mount("first", site.kafka.ca, site.kafka.certificate("orders"))
+    settings = {**site.certified(folder / "data/own.pem"), "KAFKA_CA_FILE": str(folder / "data/ca.pem")}
     worker = site.system.start(ORDERS, **settings)
     await eventually(lambda: worker.last_ready, 60, worker.tail)
     before = len(worker.lines)
@@ -275,8 +283,7 @@ async def test_certificates_that_are_renewed(site: Site) -> None:
     shutil.copy(own.file, site.kafka.ca)
     await asyncio.to_thread(site.kafka.start, lambda line: None)
     await eventually(lambda: errors(worker, "from an authority that is not trusted"), 60, worker.tail)
-    shutil.copy(own.issue("orders"), files["own"])
-    shutil.copy(own.file, files["ca"])
+    mount("second", own.file, own.issue("orders"))
     await eventually(lambda: errors(worker, "takes connections of this process again"), 60, worker.tail)
 
     async def ready() -> bool:

@@ -145,7 +145,8 @@ async def test_a_sampled_trace_is_an_exemplar() -> None:
     spread = world.instruments.histogram(catalog.COMMAND_SECONDS).series["order", "accepted"]
     [(bucket, exemplar)] = spread.exemplars.items()
     assert (10.0, {"trace_id": TRACE}) == (catalog.COMMAND_SECONDS.buckets[bucket], exemplar.labels)
-    assert 7.0 <= exemplar.value < 10.0
+    # Kafka's time is in whole milliseconds, so a command may look a part of one younger than it is.
+    assert 6.999 <= exemplar.value < 10.0
 
 
 async def test_aggregates_of_a_group_were_in_memory_or_not() -> None:
