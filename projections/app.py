@@ -192,8 +192,7 @@ class ReadSide(Part):
         return [*self.local.values(), *self.sql.values()]
 
     def _here(self, kept: Table) -> list[int]:
-        topic = self._placed_with(kept).changelog
-        return [tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic]
+        return self.app.assigned(self._placed_with(kept).changelog)
 
     @property
     def partitions_served(self) -> set[int]:

@@ -38,8 +38,7 @@ class Placement:
     def here(self, projection: str) -> list[int]:
         """The partitions of a projection that this worker has. Raises `NotNow`."""
         self._require_ready()
-        topic = self._changelog(projection)
-        return sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == topic)
+        return self._app.assigned(self._changelog(projection))
 
     def _changelog(self, projection: str) -> str:
         if projection not in self._changelogs:

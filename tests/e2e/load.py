@@ -151,8 +151,8 @@ class Load:
 
     async def waits(self, since: float, until: float) -> dict[str, float]:
         """By key the longest time in seconds, of the commands sent between two moments, until the key was served again:
-        until a reply to the command or, since a worker that is killed may take that with it, to a later one. Of the keys
-        of lines: of others there may be no later command to tell by."""
+        until a reply to the command or, since a worker that is killed may take that with it, to a later one. Of the
+        keys of lines: of others there may be no later command to tell by."""
         inbox, replied, keys = await self.system.answers(), dict[str, float](), set(self.keys)
         for moment, record in zip(inbox.times, inbox.records, strict=True):
             replied.setdefault(record.key.decode(), moment)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from faust.types import TP
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -77,7 +76,7 @@ class Asker:
             is_ready=True,
             settings=SimpleNamespace(partitions=2, http_pending=MOST),
             conf=SimpleNamespace(canonical_url=URL("http://10.0.0.1:6066")),
-            assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0)}),
+            assigned=lambda topic: [0],
             router=SimpleNamespace(
                 tables_metadata=lambda: {
                     "http://10.0.0.1:6066/": {topic: [0] for topic in table},

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from faust.types import TP
 from multidict import CIMultiDict
 
 from projections.http.forwarding import HOP, Tables
@@ -38,7 +37,7 @@ class Worker:
             conf=SimpleNamespace(canonical_url=URL),
             settings=SimpleNamespace(partitions=2, http_pending=10),
             router=SimpleNamespace(tables_metadata=lambda: {URL: {CHANGELOG: [0, 1]}}),
-            assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, it) for it in self.partitions}),
+            assigned=lambda topic: sorted(self.partitions),
         )
         self.waits: dict[str, Quarantined] = {}
         source: Any = SimpleNamespace(

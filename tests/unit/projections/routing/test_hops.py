@@ -11,7 +11,6 @@ from urllib.parse import quote
 import aiohttp
 import pytest_asyncio
 from aiohttp import web
-from faust.types import TP
 
 from projections.applying.control import Control
 from projections.http.forwarding import HOP, SEEN
@@ -47,7 +46,7 @@ class Worker:
             conf=SimpleNamespace(canonical_url=""),
             settings=SimpleNamespace(partitions=PARTITIONS, http_pending=100),
             router=SimpleNamespace(tables_metadata=lambda: self.placed),
-            assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, it) for it in partitions}),
+            assigned=lambda topic: sorted(partitions),
         )
         source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
         self.doors = QueryRouter(self.app, control, {"orders": CHANGELOG}, {"order": source})

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from faust.types import TP
 
 from projections.applying.control import Control
 from projections.http.forwarding import HOP, SEEN, Behind
@@ -35,7 +34,7 @@ class Worker:
         app: Any = SimpleNamespace(
             is_ready=True,
             settings=SimpleNamespace(partitions=1, http_pending=10),
-            assignor=SimpleNamespace(assigned_actives=lambda: {TP(CHANGELOG, 0)}),
+            assigned=lambda topic: [0],
         )
         source: Any = SimpleNamespace(kept=[SimpleNamespace(name="orders")], table=lambda partition, table: None)
         self.doors = QueryRouter(app, control, {"orders": CHANGELOG}, {"order": source})
