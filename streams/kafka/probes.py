@@ -121,10 +121,12 @@ class Probes:
 
 
 async def last_wanted(consumer: AIOKafkaConsumer, tp: TopicPartition, wanted: Callable[[Any], Any]) -> Any:
-    """The last record that is `wanted` of a partition to which the consumer is assigned; None where there is none.
+    """The last record that is `wanted` of a partition to which the consumer has just been assigned; None where there is
+    none.
 
     Raises `KafkaError`, `TimeoutError`.
     """
+    consumer.pause(tp)  # it would fetch from the beginning, and what is asked meanwhile waits: 0.5 s where nothing is
     first = (await consumer.beginning_offsets([tp]))[tp]
     start = (await consumer.end_offsets([tp]))[tp]
     record, span = None, 1
@@ -141,6 +143,7 @@ async def _last_between(
     """The last wanted record with start <= offset < end."""
     last, clock = None, asyncio.get_running_loop()
     consumer.seek(tp, start)
+    consumer.resume(tp)
     async with asyncio.timeout(STALL_SECONDS) as stalled:
         while await consumer.position(tp) < end:
             for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from streams.cli.run import CliError
 from streams.cli.verify import compare_with_topic
 from streams.journal.layout import first_layout
 from streams.journal.port import Commit, Identity, Journal, SliceHead
+from streams.journal.position import Position
+from streams.kafka.client_factory import ClientFactory
 from streams.kafka.published_through import JournalBehind, last_positions
 from streams.kafka.topics import Topic, TopicError, events_topic, replies_topic, reply_topic, type_topics
 from streams.open_journal import open_journal
@@ -249,6 +252,17 @@ async def test_workers_that_start_together_for_the_first_time(
 
     monkeypatch.setattr("streams.runtime.preparation.last_positions", look)
     await start.run()
+
+
+async def test_empty_partitions_cost_no_wait(start: Start) -> None:
+    """Of many partitions, one has an event. A broker keeps a request for records that are not there for 0.5 s."""
+    start.settings = replace(start.settings, partitions=32)
+    await start.run()
+    await start.publish(31, "box-31:1:0")
+    clients, topic = ClientFactory.of(start.settings), events_topic(start.settings.namespace, "box")
+    began = time.monotonic()
+    assert [Position("box-31", 1, 0)] == await last_positions(clients, "box", topic, 32)
+    assert time.monotonic() - began < 31 * 0.5 / 2
 
 
 async def test_set_up_beside_full_topics(start: Start, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ class Slow:
     async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return {TP: len(self._records)}
 
+    def pause(self, tp: TopicPartition) -> None:
+        """Fetch nothing."""
+
+    resume = pause
+
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._at = offset
 
