@@ -68,9 +68,13 @@ async def recorded(system: Recorded) -> Recorded:
     for worker in workers.values():
         await system.all_served(worker)
     await do_everything(system, workers[PROJECTIONS])
-    workers[PROJECTIONS].signal(signal.SIGTERM)
-    workers[PROJECTIONS].end()  # a tail that begins reads the last events that were published
-    await system.all_served(system.start(PROJECTIONS, SETUP="never"))
+    # Who begins reads the last events that were published: an owner, to see whether its journal is behind, and a tail.
+    for worker in workers.values():
+        worker.signal(signal.SIGTERM)
+    for worker in workers.values():
+        worker.end()
+    for worker in [system.start(module, SETUP="never") for module in APPS]:
+        await system.all_served(worker)
     return system
 
 
