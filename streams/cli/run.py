@@ -19,15 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.aggregate_type import AggregateType
-from streams.cli.errors import DONE as DONE
-from streams.cli.errors import ERROR as ERROR
-from streams.cli.errors import FAILED as FAILED
-from streams.cli.errors import NO_REPLY as NO_REPLY
-from streams.cli.errors import REJECTED as REJECTED
-from streams.cli.errors import USAGE as USAGE
-from streams.cli.errors import CliError as CliError
 from streams.settings import Settings
 from streams.text import printable
+
+DONE, ERROR, USAGE, REJECTED, FAILED, NO_REPLY = range(6)
+"""Exit codes. DONE: as asked. ERROR: the answer is no, or a server does not answer. USAGE: wrong use. The others
+are outcomes of a command that was sent."""
 
 SECONDS = click.FloatRange(min=0, max=86_400)
 """The type of an option for a time to wait, in seconds."""
@@ -35,6 +32,14 @@ SECONDS = click.FloatRange(min=0, max=86_400)
 _UNLIMITED_WIDTH = 10_000
 _LAST_COLUMN = 40
 _GAP = 2
+
+
+class CliError(Exception):
+    """Ends a command with one line on stderr and an exit code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class CliCommand(AppCommand):  # type: ignore[misc]

@@ -55,6 +55,7 @@ streams.permissions
 streams.served_type
 streams.app
 streams.timers
+streams.projects
 projections.projection
 projections.stores
 projections.stores.local projections.stores.shared

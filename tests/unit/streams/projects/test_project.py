@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.project import ProjectError, find_project
+from streams.projects.project import ProjectError, find_project
 
 
 def test_found_from_below(tmp_path: Path) -> None:

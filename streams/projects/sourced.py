@@ -11,10 +11,11 @@ from importlib import import_module
 
 import click
 
-from streams.cli.errors import ERROR, USAGE, CliError
-from streams.project import ProjectError
+from streams.projects.project import ProjectError
 
 DISTRIBUTION = "sourced-streams"
+ERROR, USAGE = 1, 2
+"""Exit codes: the answer is no; wrong use."""
 
 COMMANDS: dict[str, tuple[str, str]] = {}
 """By name the click command as `module:attribute`, and what it does in a line."""
@@ -55,9 +56,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(ERROR)
-    except CliError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.code)
     except ProjectError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(USAGE)
