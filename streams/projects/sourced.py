@@ -17,7 +17,12 @@ DISTRIBUTION = "sourced-streams"
 ERROR, USAGE = 1, 2
 """Exit codes: the answer is no; wrong use."""
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "schemas": (
+        "streams.projects.schemas:schemas",
+        "Write the schemas of its classes, check, sample and release them.",
+    ),
+}
 """By name the click command as `module:attribute`, and what it does in a line."""
 
 

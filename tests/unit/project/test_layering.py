@@ -29,6 +29,7 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
+schemas.drafting
 streams.text streams.moments streams.limits streams.slices streams.secret
 streams.security.access
 streams.settings
