@@ -33,6 +33,7 @@ schemas.drafting
 streams.text streams.moments streams.limits streams.slices streams.secret
 streams.security.access
 streams.settings
+streams.extras
 streams.security
 streams.concurrency
 streams.access
