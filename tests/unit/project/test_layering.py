@@ -40,6 +40,7 @@ streams.journal.cassandra streams.journal.sql
 streams.open_journal
 streams.kafka.fetching
 streams.kafka streams.registry
+streams.dev.broker
 streams.audit
 streams.membership
 streams.principals
@@ -55,6 +56,7 @@ streams.permissions
 streams.served_type
 streams.app
 streams.timers
+streams.dev
 projections.projection
 projections.stores
 projections.stores.local projections.stores.shared
