@@ -56,6 +56,7 @@ streams.permissions
 streams.served_type
 streams.app
 streams.timers
+streams.projects
 streams.dev
 projections.projection
 projections.stores
