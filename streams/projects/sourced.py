@@ -17,7 +17,9 @@ DISTRIBUTION = "sourced-streams"
 ERROR, USAGE = 1, 2
 """Exit codes: the answer is no; wrong use."""
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "dev": ("streams.dev.command:dev", "Run all apps of the project on this machine, without any server."),
+}
 """By name the click command as `module:attribute`, and what it does in a line."""
 
 

@@ -20,8 +20,10 @@ _THROTTLED_JOIN, _NAMED_JOIN = 2, 5
 class Coordinator:
     """Answers the members of groups, and those who ask after groups."""
 
-    def __init__(self, store: Store, topics: Topics) -> None:
+    def __init__(self, store: Store, topics: Topics, least_session: float = 0.0) -> None:
+        """`least_session`: members are given at least so many seconds to be heard of, whatever they say."""
         self._store = store
+        self._least_session = least_session
         self._topics = topics
         self._groups: dict[str, Group] = {}
 
@@ -48,7 +50,7 @@ class Coordinator:
     async def join(self, asked: Asked, host: str) -> bytes:
         body = asked.body
         rebalance = body.rebalance_timeout if asked.version else body.session_timeout
-        seconds = body.session_timeout / 1000, rebalance / 1000
+        seconds = max(body.session_timeout / 1000, self._least_session), rebalance / 1000
         says = Joining(asked.client_id, host, *seconds, body.protocol_type, dict(body.group_protocols))
         try:
             if not body.group:

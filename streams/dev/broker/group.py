@@ -97,9 +97,10 @@ class Group:
         if not changed and self._knows_this_round(member):
             return self._joined(member)
         _cancel(member.joining)
-        member.joining = asyncio.get_running_loop().create_future()
+        waited_for: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
+        member.joining = waited_for
         self._prepare()
-        return await member.joining
+        return await waited_for
 
     def _member(self, id: str, says: Joining) -> Member:
         if not id:
@@ -172,8 +173,8 @@ class Group:
             self._touch(member)
             return member.assignment
         _cancel(member.syncing)
-        member.syncing = asyncio.get_running_loop().create_future()
-        waited_for = member.syncing
+        waited_for: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        member.syncing = waited_for
         if id == self.leader:
             self._share_out(assignments)
         return await waited_for

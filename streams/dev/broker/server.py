@@ -31,9 +31,12 @@ Answer = bytes | Awaitable[bytes] | None
 class Broker:
     """A broker with its file. Raises `OSError` where it cannot listen, and `sqlite3.Error` for a file that is none."""
 
-    def __init__(self, file: Path | str, port: int = 0) -> None:
+    def __init__(self, file: Path | str, port: int = 0, least_session: float = 0.0) -> None:
+        """`port` 0 is any that is free. `least_session`: see `Coordinator`."""
         self._file = file
+        self._least_session = least_session
         self._wanted = port
+        self._is_ending = False
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -45,7 +48,7 @@ class Broker:
         self._store = store = Store(self._file)
         self._topics = Topics(store)
         self._admin = Administration(self._topics, store.cluster_id, HOST)
-        self._coordinator = Coordinator(store, self._topics)
+        self._coordinator = Coordinator(store, self._topics, self._least_session)
         self._reading, self._writing = Reading(self._topics), Writing(store, self._topics)
         self._answers = self._all_answers()
         try:
@@ -99,6 +102,9 @@ class Broker:
             log.warning("a client of %s is sent away: %s", writer.get_extra_info("peername"), error)
         except (OSError, asyncio.IncompleteReadError):
             pass  # it has gone
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
         except sqlite3.Error as error:
             if not self.failed.done():
                 self.failed.set_exception(error)
@@ -128,6 +134,7 @@ class Broker:
         """Let go of all clients, and close the file."""
         if self._server is None:
             return
+        self._is_ending = True
         self._server.close()
         tasks = [*self._tasks, *self._connections]
         for task in tasks:
