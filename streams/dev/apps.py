@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -99,7 +98,6 @@ def main(arguments: Sequence[str]) -> int:
     lifeline, *named = arguments
     began = float(os.environ.get("SOURCED_DEV_BEGAN") or time.time())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    sys.path.insert(0, str(Path.cwd()))
     with stop_on_user_error():
         apps = {module: load(module, int(port)) for module, _, port in (it.rpartition(":") for it in named)}
     return uvloop.run(run(apps, int(lifeline), began))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 import click
 
@@ -17,10 +18,13 @@ PORT = 6066
 
 @click.command()
 @click.option("--port", type=click.IntRange(1024, 65_535), default=PORT, show_default=True, help="Of the last app.")
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of all that is kept.  [default: .data/dev]"
+)
 @click.option("--fresh", is_flag=True, help="Begin with nothing: journals, topics and tables are deleted.")
 @click.option("--replay", is_flag=True, help="Make all tables anew of the events that there are.")
 @click.option("--reload/--no-reload", default=True, help="Start again when a file has changed.", show_default=True)
-def dev(port: int, fresh: bool, replay: bool, reload: bool) -> None:
+def dev(port: int, data: Path | None, fresh: bool, replay: bool, reload: bool) -> None:
     """Run all apps of this project in one process: no server, no Java. For development and tests only.
 
     The apps are those of [tool.sourced] in pyproject.toml. The last one of them listens at --port, the others at the
@@ -32,7 +36,7 @@ def dev(port: int, fresh: bool, replay: bool, reload: bool) -> None:
     JOURNAL_URL=cassandra://c1:9042/db sourced dev with journals there
     """
     project = find_project()
-    places = Whereabouts(project.root, project.apps, port)
+    places = Whereabouts(project.root, project.apps, port, data and data.absolute())
     try:
         with only_one(places):
             _empty(places, fresh, replay)

@@ -18,16 +18,17 @@ PLACES = "KAFKA_BROKERS", "JOURNAL_URL", "JOURNAL_URL_FILE", "READ_MODEL_URL", "
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """`root` is the folder of the project, `apps` are its modules, and the last one of them listens at `port`."""
+    """`root` is the folder of the project, `apps` are its modules, and the last one of them listens at `port`. All that
+    it writes is `elsewhere`, or in `FOLDER` of the project."""
 
     root: Path
     apps: tuple[str, ...]
     port: int
+    elsewhere: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """All that it writes."""
-        return self.root / FOLDER
+        return self.elsewhere or self.root / FOLDER
 
     @property
     def topics(self) -> Path:

@@ -62,3 +62,7 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(USAGE)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
