@@ -1,4 +1,6 @@
-"""`make demo`: servers, workers, a month of sales replayed, the answers; then it serves until Ctrl-C."""
+"""`make demo`: servers, workers, a month of sales replayed, the answers; then it serves until Ctrl-C.
+
+Where no Java is to be had, and with `--without-servers`, one process is all of that."""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from examples.demo import answers
-from servers import process, workers
+from examples.demo import answers, without_servers
+from servers import process, tools, workers
 from servers.__main__ import up
 from servers.where import ServersError, Where, needed
 
@@ -47,12 +49,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--all", action="store_true", help="replay the whole file, not only its first month")
     parser.add_argument("--once", action="store_true", help="stop after the answers")
+    parser.add_argument(
+        "--without-servers", action="store_true", help="all in one process, without Kafka and Cassandra: no Java"
+    )
     options = parser.parse_args(arguments)
     # Both end it the same way, in the background too, where a shell has SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        return run(options.data, whole=options.all, once=options.once)
+        return run(options.data, whole=options.all, once=options.once, alone=options.without_servers)
     except ServersError as error:
         print(error, file=sys.stderr)
         return 1
@@ -60,14 +65,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def run(data: Path | None, *, whole: bool, once: bool) -> int:
-    """The demo from begin to end; whatever happens, the workers are stopped."""
+def run(data: Path | None, *, whole: bool, once: bool, alone: bool = False) -> int:
+    """The demo from begin to end; whatever happens, the workers are stopped. `alone`: without servers."""
     console = Console()
     where = Where.from_environment()
+    alone = alone or not _has_java(console)
     # Invented and real sales apart, so that the revenue of a month is that of one file.
     data_dir, namespace = (".data/demo", "demo_") if data is None else (".data/demo-data", "demo_data_")
-    environment = workers.environment_for(where, os.environ, DATA_DIR=data_dir, NAMESPACE=namespace)
-    folder = Path(environment["DATA_DIR"])
+    if alone:
+        console.print(without_servers.LEFT_OUT, highlight=False)
+        folder = Path(f"{data_dir}-without-servers")
+        alone_in = without_servers.places(folder)
+        environment = without_servers.environment_for(alone_in, os.environ)
+    else:
+        environment = workers.environment_for(where, os.environ, DATA_DIR=data_dir, NAMESPACE=namespace)
+        folder = Path(environment["DATA_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     if data is not None and not data.is_file():
         raise ServersError(f"{data}: no such file")
@@ -76,11 +88,15 @@ def run(data: Path | None, *, whole: bool, once: bool) -> int:
         raise ServersError(f"a demo runs already (pid {pid}): `make down` stops it")
     process.record(me, os.getpid())
 
-    team = workers.from_procfile(Path("Procfile").read_text(), folder / "logs", where.workers, "demo-")
+    logs = folder / "logs"
+    if alone:
+        team = without_servers.team(alone_in, logs, where.workers)
+    else:
+        team = workers.from_procfile(Path("Procfile").read_text(), logs, where.workers, "demo-")
     try:
-        if up(needed(), where) != 0:
+        if not alone and up(needed(), where) != 0:
             return 1
-        console.print(f"starting {len(team)} workers, logs in {folder / 'logs'}", highlight=False)
+        console.print(f"starting {len(team)} worker{'s' if team[1:] else ''}, logs in {logs}", highlight=False)
         workers.start(team, environment)
         workers.wait_ready(team, say=lambda line: console.print(line, highlight=False))
         file = data or _generated(folder, environment)
@@ -101,7 +117,19 @@ def run(data: Path | None, *, whole: bool, once: bool) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        _leave(team, me, console)
+        _leave(team, me, console, "" if alone else "The servers go on; `make down` stops them.")
+
+
+def _has_java(console: Console) -> bool:
+    """Whether the servers that the demo starts can run here; what is missing is installed where that is possible."""
+    if not {"kafka", "cassandra"} & set(needed()):
+        return True
+    try:
+        tools.java()
+    except ServersError as error:
+        console.print(f"{error}", highlight=False, soft_wrap=True)
+        return False
+    return True
 
 
 def first_sale(file: Path) -> First:
@@ -136,14 +164,15 @@ def _faust(arguments: list[str], environment: Mapping[str, str]) -> None:
         raise ServersError(f"`faust -A {APP} {arguments[0]}` ended with exit status {code}")
 
 
-def _leave(team: list[workers.Worker], me: Path, console: Console) -> None:
+def _leave(team: list[workers.Worker], me: Path, console: Console, parting: str) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave workers behind
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for name, how in workers.stop(team).items():
         if how != "was not running":
             console.print(f"{name}: {how}", highlight=False)
     me.unlink(missing_ok=True)
-    console.print("The servers go on; `make down` stops them.", highlight=False)
+    if parting:
+        console.print(parting, highlight=False)
     signal.signal(signal.SIGINT, before)
 
 

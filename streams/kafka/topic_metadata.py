@@ -6,7 +6,6 @@ import random
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from aiokafka.client import CoordinationType
@@ -17,102 +16,20 @@ from aiokafka.errors import (
     LeaderNotAvailableError,
     TopicAuthorizationFailedError,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.api import Request
 from aiokafka.protocol.group import HeartbeatRequest
-from aiokafka.protocol.types import (
-    AbstractType,
-    Boolean,
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Schema,
-    TaggedFields,
-)
 
+from streams.kafka.metadata_structs import MetadataRequest_v12
 from streams.security.refusals import TopicForbidden
 
 
-class _Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc]
-    @classmethod
-    def encode(cls, value: uuid.UUID) -> bytes:
-        return value.bytes
-
-    @classmethod
-    def decode(cls, data: BytesIO) -> uuid.UUID:
-        return uuid.UUID(bytes=data.read(16))
-
-
-class _MetadataResponse_v12(Response):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 12
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32),
-                ("host", CompactString("utf-8")),
-                ("port", Int32),
-                ("rack", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_id", CompactString("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("topic", CompactString("utf-8")),
-                ("topic_id", _Uuid),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("isr", CompactArray(Int32)),
-                        ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class _MetadataRequest_v12(RequestStruct):  # type: ignore[misc]
-    """Metadata with topic ids (KIP-516), which aiokafka does not ask for: its newest version is 5."""
-
-    API_KEY = 3
-    API_VERSION = 12
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _MetadataResponse_v12
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(("topic_id", _Uuid), ("topic", CompactString("utf-8")), ("tags", TaggedFields)),
-        ),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
-    )
-
-
-class _TopicIdsRequest(Request[_MetadataRequest_v12]):  # type: ignore[misc]
+class _TopicIdsRequest(Request[MetadataRequest_v12]):  # type: ignore[misc]
     API_KEY = 3
 
     def __init__(self, topics: Iterable[str]) -> None:
         self._topics = list(topics)
 
-    def build(self, request_struct_class: type[_MetadataRequest_v12]) -> _MetadataRequest_v12:
+    def build(self, request_struct_class: type[MetadataRequest_v12]) -> MetadataRequest_v12:
         return request_struct_class([(uuid.UUID(int=0), topic, {}) for topic in self._topics], False, True, {})
 
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "streams.projects.schemas:schemas",
         "Write the schemas of its classes, check, sample and release them.",
     ),
+    "dev": ("streams.dev.command:dev", "Run all apps of the project on this machine, without any server."),
 }
 """By name the click command as `module:attribute`, and what it does in a line."""
 
@@ -65,3 +66,7 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(USAGE)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -42,6 +42,7 @@ streams.journal.cassandra streams.journal.sql
 streams.open_journal
 streams.kafka.fetching
 streams.kafka streams.registry
+streams.dev.broker
 streams.audit
 streams.membership
 streams.principals
@@ -58,6 +59,7 @@ streams.served_type
 streams.app
 streams.timers
 streams.projects
+streams.dev
 projections.projection
 projections.stores
 projections.stores.local projections.stores.shared

@@ -1,0 +1,71 @@
+"""`sourced dev`: the project of this folder, all of it, without any server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from streams.dev.emptying import forget_everything, forget_what_is_derived
+from streams.dev.supervision import DevError, Supervision, only_one, relative
+from streams.dev.whereabouts import ENVIRONMENT, Whereabouts
+from streams.projects.project import find_project
+
+PORT = 6066
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1024, 65_535), default=PORT, show_default=True, help="Of the last app.")
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of all that is kept.  [default: .data/dev]"
+)
+@click.option("--fresh", is_flag=True, help="Begin with nothing: journals, topics and tables are deleted.")
+@click.option("--replay", is_flag=True, help="Make all tables anew of the events that there are.")
+@click.option("--reload/--no-reload", default=True, help="Start again when a file has changed.", show_default=True)
+def dev(port: int, data: Path | None, fresh: bool, replay: bool, reload: bool) -> None:
+    """Run all apps of this project in one process: no server, no Java. For development and tests only.
+
+    The apps are those of [tool.sourced] in pyproject.toml. The last one of them listens at --port, the others at the
+    ports below it, and below these the log of topics, which speaks Kafka's protocol. Journals are in SQLite. All of it
+    is kept in .data/dev from one start to the next.
+
+    \b
+    KAFKA_BROKERS=kafka://k1:9092 sourced dev      the same on a Kafka
+    JOURNAL_URL=cassandra://c1:9042/db sourced dev with journals there
+    """
+    project = find_project()
+    places = Whereabouts(project.root, project.apps, port, data and data.absolute())
+    try:
+        with only_one(places):
+            _empty(places, fresh, replay)
+            _greet(places)
+            asyncio.run(Supervision(places, os.environ, click.echo, reload).run())
+    except DevError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or places.folder}: {error.strerror or error}") from None
+
+
+def _empty(places: Whereabouts, fresh: bool, replay: bool) -> None:
+    """Raises `UsageError`, `OSError`."""
+    word = "--fresh" if fresh else "--replay" if replay else ""
+    if word and (foreign := places.foreign(os.environ)):
+        raise click.UsageError(f"{word} empties what is in {relative(places.folder)}, and {foreign[0]} leads elsewhere")
+    if fresh:
+        forget_everything(places)
+    elif replay:
+        forget_what_is_derived(places)
+
+
+def _greet(places: Whereabouts) -> None:
+    settings = places.settings(os.environ)
+    click.echo("sourced dev: for development and tests only. Nothing is replicated, or guarded.")
+    for app, port in places.ports.items():
+        click.echo(f"  {app:<28} http://127.0.0.1:{port}")
+    kafka = "" if os.environ.get("KAFKA_BROKERS") else "  (a log of topics in this process)"
+    click.echo(f"  {'topics':<28} {settings['KAFKA_BROKERS']}{kafka}")
+    click.echo(f"  {'journals':<28} {'sqlite' if not os.environ.get('JOURNAL_URL') else 'as JOURNAL_URL says'}")
+    file = relative(places.folder / ENVIRONMENT)
+    click.echo(f"  for faust -A in another terminal: set -a; . {file}; set +a")

@@ -1,0 +1,84 @@
+"""Where everything of a project is while `sourced dev` runs it: files, ports, and the settings that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.dev.broker.server import HOST
+
+FOLDER = Path(".data/dev")
+PARTITIONS, LOGS = "4", "1"
+"""Of each aggregate type: few, since one process serves them all."""
+ENVIRONMENT = "dev.env"
+PLACES = "KAFKA_BROKERS", "JOURNAL_URL", "JOURNAL_URL_FILE", "READ_MODEL_URL", "READ_MODEL_URL_FILE", "DATA_DIR"
+"""Settings that say where something is kept."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """`root` is the folder of the project, `apps` are its modules, and the last one of them listens at `port`. All that
+    it writes is `elsewhere`, or in `FOLDER` of the project."""
+
+    root: Path
+    apps: tuple[str, ...]
+    port: int
+    elsewhere: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.elsewhere or self.root / FOLDER
+
+    @property
+    def topics(self) -> Path:
+        """The file of the broker."""
+        return self.folder / "topics" / "topics.db"
+
+    @property
+    def journals(self) -> Path:
+        return self.folder / "journals"
+
+    @property
+    def tables(self) -> Path:
+        return self.folder / "tables"
+
+    @property
+    def read_models(self) -> Path:
+        return self.folder / "read-models"
+
+    @property
+    def derived(self) -> tuple[Path, ...]:
+        """What is made anew of the journals."""
+        return self.tables, self.read_models
+
+    @property
+    def broker_port(self) -> int:
+        """Below the ports of all apps."""
+        return self.port - len(self.apps)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """By module of an app."""
+        return {app: self.broker_port + number for number, app in enumerate(self.apps, 1)}
+
+    def settings(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """What is not said otherwise: no servers, and all of it on this machine."""
+        ours = {
+            "KAFKA_BROKERS": f"kafka://{HOST}:{self.broker_port}",
+            "JOURNAL_URL": f"sqlite:///{self.journals}/journal.db",
+            "READ_MODEL_URL": f"sqlite:///{self.read_models}/read-model.db",
+            "DATA_DIR": str(self.tables),
+            "PARTITIONS": PARTITIONS,
+            "LOGS": LOGS,
+        }
+        from_files = {name for name in ours if environment.get(f"{name}_FILE")}
+        return {name: environment.get(name) or value for name, value in ours.items() if name not in from_files}
+
+    def has_broker(self, environment: Mapping[str, str]) -> bool:
+        """Whether topics are here, and not in a Kafka."""
+        return not environment.get("KAFKA_BROKERS")
+
+    def foreign(self, environment: Mapping[str, str]) -> list[str]:
+        """The settings that lead elsewhere, where nothing is emptied by us."""
+        return [name for name in PLACES if environment.get(name)]
