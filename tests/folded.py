@@ -8,15 +8,11 @@ from typing import Any
 
 import msgspec
 
-from projections.applying.fold import require_unchanged
 from projections.projection import Projection, PublishedEvent, Row
 from projections.stores.rows import decode_row, encode_row
+from sourced.testing import published as published
+from sourced.testing.rows import row_after
 from streams.kafka.client import partition_of
-
-
-def published(event: Any, id: str = "1", sequence: int = 1) -> PublishedEvent:
-    """An event as projections see it. When it was recorded is the same for all: nothing may follow from that."""
-    return PublishedEvent(event, type(event).__name__, id, sequence, "2026-01-01T00:00:00.000Z", "order-0", sequence, 0)
 
 
 class Folded:
@@ -34,7 +30,7 @@ class Folded:
             partitions = self.rows[projection.name]
             rows = partitions[partition_of(event.aggregate_id.encode(), len(partitions))]
             for key in projection.keys(event):
-                row = _after(projection, rows.get(key), key, event)
+                row = row_after(projection, rows.get(key), key, event)
                 if row is not None:
                     rows[key] = row
                 else:
@@ -48,17 +44,6 @@ class Folded:
                 for name, partitions in self.rows.items()
             }
         )
-
-
-def _after(projection: Projection, row: Row | None, key: str, event: PublishedEvent) -> Row | None:
-    """The row after an event, from a copy as a store gives it. Raises `RowError` where the copy is changed."""
-    if row is None:
-        return projection.after(None, key, event)
-    encoded = encode_row(row)
-    given = decode_row(encoded)
-    row = projection.after(given, key, event)
-    require_unchanged(given, encoded)
-    return row
 
 
 class Kept:

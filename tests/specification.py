@@ -1,4 +1,4 @@
-"""given / when / then, for projections too: the same words for deciders, process managers and projections.
+"""given / when / then as `sourced.testing` has it, and questions to a projection whose events are in many partitions.
 
 given(revenue, published(OrderPlaced(...))).then_rows({"2011-05-17|France": {...}})
 given(revenue, published(OrderPlaced(...))).when_asked(Revenue("month")).then_answer({...})
@@ -8,30 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from aggregates import specification
 from aggregates.specification import NOW, Outcome, Processes, accepted, answer
+from projections.projection import Projection
+from sourced import testing
+from sourced.testing.specification import GivenRows, in_sequence
 from tests.folded import Folded
 
 __all__ = ["NOW", "Outcome", "Processes", "accepted", "answer", "given"]
 
 
-def given(subject: Any, *events: object) -> Given:
-    return Given(subject, events)
+def given(subject: Any, *events: object) -> Any:
+    return GivenPartitions(subject, events) if isinstance(subject, Projection) else testing.given(subject, *events)
 
 
-class Given(specification.Given):
-    """A decider, a process manager or a projection, and what has happened to it."""
+class GivenPartitions(GivenRows):
+    """A projection, and what has happened to it."""
 
-    def when_asked(self, question: object) -> Outcome:
-        """Of a projection: the answer of all its partitions together."""
-        return Outcome(self._folded(partitions=3).kept().ask(question))
-
-    def then_rows(self, expected: object) -> None:
-        """Of a projection: its rows by key, all aggregates being in one partition."""
-        assert [expected] == self._folded(partitions=1).rows[self.subject.name]
-
-    def _folded(self, partitions: int) -> Folded:
-        folded = Folded(self.subject, partitions=partitions)
-        for event in self.events:
-            folded.apply(event)  # type: ignore[arg-type]
-        return folded
+    def when_asked(self, question: object) -> Outcome[Any]:
+        """The answer of all its partitions together."""
+        folded = Folded(self.subject, partitions=3)
+        for event in in_sequence(self.events):
+            folded.apply(event)
+        return Outcome(folded.kept().ask(question))

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "schemas": {"schemas", "aggregates"},
     "streams": {"streams", "schemas", "aggregates"},
     "projections": {"projections", "streams", "schemas", "aggregates"},
+    "sourced": {"sourced", "projections", "streams", "schemas", "aggregates"},
 }
 ROOMS = """
 aggregates
@@ -72,6 +73,7 @@ projections.operations
 projections.views projections.gateway
 projections.timers projections.openapi
 projections.console
+sourced.testing
 """
 """From the bottom to the top: a room, or a file of a top folder, imports only rooms of lines above its own. Those of
 one line know nothing of each other."""

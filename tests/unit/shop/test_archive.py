@@ -45,7 +45,7 @@ ARCHIVED = {
     "total": "16.30",
     "lines": 2,
     "status": "placed",
-    "placed_at": "2026-01-01T00:00:00.000Z",
+    "placed_at": "2026-01-01T12:00:00.000Z",
 }
 
 

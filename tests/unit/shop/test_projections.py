@@ -25,10 +25,12 @@ from aggregates.shop.user import (
     UserDeactivated,
     UserRegistered,
 )
-from projections.projection import Projection, PublishedEvent, Row
+from projections.projection import Projection, Row
 from projections.shop.tables.orders import orders
 from projections.shop.tables.products import products
 from projections.shop.tables.users import users
+from sourced.testing.rows import FoldedRows
+from sourced.testing.specification import in_sequence
 from tests.folded import published
 from tests.specification import given
 
@@ -37,17 +39,12 @@ LINES = (Line("A", "HOLDER", 6, Decimal("2.5500")), Line("A", "HOLDER", 1, Decim
 TOTAL = Decimal("16.3000")
 
 
-def fold(projection: Projection, *events: Any, id: str = "1") -> dict[str, Row]:
-    """All rows of a projection after the events of one aggregate."""
-    rows: dict[str, Row] = {}
-    for index, event in enumerate(events):
-        name = type(event).__name__
-        published = PublishedEvent(event, name, id, index + 1, "2026-01-01T00:00:00.000Z", "order-0", index + 1, 0)
-        for key in projection.keys(published):
-            row = projection.evolve(rows.get(key), key, published)
-            assert row is not None
-            rows[key] = row
-    return rows
+def rows(projection: Projection, *events: Any) -> dict[str, Row]:
+    """All rows of a projection after these events."""
+    folded = FoldedRows(projection)
+    for event in in_sequence(events):
+        folded.apply(event)
+    return folded.rows
 
 
 def placed() -> OrderPlaced:
@@ -62,41 +59,36 @@ def test_order_row() -> None:
     """An order's row has its header, its lines with equal ones merged, its exact total and its status."""
     opened = OrderOpened("17850", "sale", "France", DAY)
     added = [LineAdded("A", "HOLDER", 6, Decimal("2.55")), LineAdded("B", "BOX", 1, Decimal("0.001"))]
-    row = fold(orders, opened, *added, added[0], LineAdded("A", "HOLDER", 1, Decimal("1")), placed())["1"]
+    row = rows(orders, opened, *added, added[0], LineAdded("A", "HOLDER", 1, Decimal("1")), placed())["1"]
     assert ["placed", "17850", "2011-05-17T09:30:00Z"] == [row["status"], row["user_id"], row["opened_at"]]
     assert [("A", 12, "2.55"), ("B", 1, "0.001"), ("A", 1, "1.00")] == [
         (line["sku"], line["quantity"], line["unit_price"]) for line in row["lines"]
     ]
     assert "31.601" == row["total"]
     cancelled = (OrderCancelled("late"), withdrawn())
-    row = fold(orders, opened, *added, LineRemoved("A"), placed(), OrderConfirmed(), *cancelled)["1"]
+    row = rows(orders, opened, *added, LineRemoved("A"), placed(), OrderConfirmed(), *cancelled)["1"]
     assert ("cancelled", "late", "0.001") == (row["status"], row["reason"], row["total"])
 
 
 def test_product_row() -> None:
     """A product's row follows its price and its stock."""
-    events = [
-        ProductDefined("HOLDER", Decimal("2.55"), ("light",)),
-        Restocked(10),
-        StockReserved("1", 4),
-        StockRefused("2", 9),
-        StockReserved("3", 1),
-        StockReleased("1", 4),
-        PriceChanged(Decimal("3")),
-    ]
-    row = fold(products, *events, id="A")["A"]
-    assert ("HOLDER", "3.00", ["light"], 9, 1, 0) == tuple(
-        row[name] for name in ("name", "price", "categories", "available", "reserved", "shipped")
-    )
+    defined = [("A", ProductDefined("HOLDER", Decimal("2.55"), ("light",))), ("A", Restocked(10))]
+    orders_of_it = [StockReserved("1", 4), StockRefused("2", 9), StockReserved("3", 1), StockReleased("1", 4)]
+    row = {"sku": "A", "name": "HOLDER", "categories": ["light"], "shipped": 0}
+    stocked = given(products, *defined)
+    stocked.then_row("A", {**row, "price": "2.55", "available": 10, "reserved": 0})
+    sold = stocked.when(*(("A", event) for event in orders_of_it))
+    sold.then_row("A", {**row, "price": "2.55", "available": 9, "reserved": 1})
+    sold.when(("A", PriceChanged(Decimal("3")))).then_row("A", {**row, "price": "3.00", "available": 9, "reserved": 1})
 
 
 def test_user_row() -> None:
     """A user's row has the email that is confirmed, the one that is asked for, and the one that was refused last."""
-    events: list[object] = [UserRegistered("France", "Ada")]
+    events: list[object] = [("u", UserRegistered("France", "Ada"))]
 
     def after(*more: object) -> dict[str, object]:
-        events.extend(more)
-        row = fold(users, *events, id="u")["u"]
+        events.extend(("u", event) for event in more)
+        row = rows(users, *events)["u"]
         assert ("u", "France", "Ada") == (row["id"], row["country"], row["name"])
         return {name: row[name] for name in ("status", "email", "email_pending", "email_refused")}
 
