@@ -342,6 +342,8 @@ class Owner:
             return
         if letters := group.dead_letters:
             await self._replies.dead_letters(letters)
+        if group.dropped:  # before the commit: who takes over finds the order again, and a marker may be there twice
+            await self._replies.drop(group.dropped)
         commit = Commit(
             log=self.log,
             nr=group.nr,

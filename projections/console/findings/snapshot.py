@@ -75,7 +75,8 @@ class LetterGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuarantinedAggregate(msgspec.Struct, frozen=True, kw_only=True):
-    """An aggregate whose commands wait since one of them made the domain raise, whose dead letter is at `letter`."""
+    """An aggregate whose commands wait since one of them made the domain raise, whose dead letter is at `letter`:
+    `command_id` is the one that raised."""
 
     type: str
     id: str
@@ -83,6 +84,7 @@ class QuarantinedAggregate(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     reason: str
     letter: str
+    command_id: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
