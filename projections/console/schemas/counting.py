@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import msgspec
 
@@ -17,8 +16,8 @@ from projections.console.schemas.versions import Seen
 from projections.publishing.heads import Heads
 from schemas.codec import Codec, Undecodable, fingerprint_of
 from streams.concurrency.fairness import yield_if_due
-from streams.journal.layout import Layout
 from streams.journal.port import Commit, Journal, Unavailable, log_name
+from streams.journal.slice_log import KnownLayout
 
 COMMITS_AT_ONCE = 200
 WANTED_SECONDS = 30.0
@@ -42,15 +41,15 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SchemaCounts:
-    """Counts the events of one type by the schema that they were written with. `layout` gives the logs of the type."""
+    """Counts the events of one type by the schema that they were written with. `known` has the logs of the type."""
 
-    def __init__(self, type: str, journal: Journal, heads: Heads, codec: Codec, layout: Callable[[], Layout]) -> None:
+    def __init__(self, type: str, journal: Journal, heads: Heads, codec: Codec, known: KnownLayout) -> None:
         self.seen: dict[str, Seen] = {}
         self._type = type
         self._journal = journal
         self._heads = heads
         self._codec = codec
-        self._layout = layout
+        self._known = known
         self._nrs: dict[str, int] = {}
         """By log the last commit that is counted."""
         self._ends: dict[str, int] = {}
@@ -96,8 +95,7 @@ class SchemaCounts:
         """Count some commits of each log; whether there were any. Raises `Unavailable`."""
         if time.monotonic() - self._looked >= HEADS_SECONDS:
             self._looked = time.monotonic()
-            layout = self._layout()
-            heads = await self._heads.of([log_name(self._type, span.number) for span in layout.logs])
+            heads = await self._heads.of([log_name(self._type, span.number) for span in self._known.layout.logs])
             self._ends = {name: 0 if head is None else head.nr for name, head in heads.items()}
         found = False
         for name, end in self._ends.items():

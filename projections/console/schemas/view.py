@@ -35,9 +35,7 @@ class SchemaCounting(Part):
         self._side = side
         self._tasks: list[asyncio.Task[None]] = []
         self.of = {
-            type: SchemaCounts(
-                type, journal, side.heads, side.contexts[type].events, lambda known=side.layouts[type]: known.layout
-            )
+            type: SchemaCounts(type, journal, side.heads, side.contexts[type].events, side.layouts[type])
             for type, journal in side.journals.items()
         }
 

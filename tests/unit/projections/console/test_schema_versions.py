@@ -111,9 +111,7 @@ async def test_counting(orders: AggregateType) -> None:
     await journal.create()
     layout = first_layout(2, 2)
     known: Any = type("Known", (), {"layout": layout})
-    counts = SchemaCounts(
-        "order", journal, Heads({"order": journal}, {"order": known}, apart=0), orders.events, lambda: layout
-    )
+    counts = SchemaCounts("order", journal, Heads({"order": journal}, {"order": known}, apart=0), orders.events, known)
     [newest] = [it for it in orders.event_schemas if it.name == "OrderOpened" and it is orders.schemas.newest(it.name)]
     data = bytes.fromhex("c301" + newest.fingerprint)
     rows = [RecordedEvent("o", 1, "OrderOpened", data, "c"), RecordedEvent("o", 1, "", b"1", "c")]
