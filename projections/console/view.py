@@ -11,12 +11,12 @@ from projections.app import ReadSide
 from projections.console.dry_run import add_dry_run
 from projections.console.findings.snapshot import Context
 from projections.console.findings.verdict import Verdict
-from projections.console.letter_drop import add_drop
 from projections.console.letter_view import add_letters
 from projections.console.observer import PATH, Observer, worker_here
-from projections.console.owner_orders import OwnerOrders
+from projections.console.orders.letter_drop import add_drop
+from projections.console.orders.owner_orders import OwnerOrders
+from projections.console.orders.quarantine_view import add_quarantine
 from projections.console.page import add_page
-from projections.console.quarantine_view import add_quarantine
 from projections.console.rows import add_rows
 from projections.console.schemas.view import add_schema_versions
 from projections.console.steps import add_steps

@@ -11,7 +11,7 @@ from projections.app import ReadSide
 from projections.console.letter_trial import place_of
 from projections.console.letter_view import MOST, PlaceText, answered, found, place_in
 from projections.console.observer import Observer
-from projections.console.owner_orders import OwnerOrders, key_of, until
+from projections.console.orders.owner_orders import OwnerOrders, key_of, until
 from projections.http.bodies import Post, Reason, read_body
 from streams.access.principal import Role
 from streams.cli.dead_letters import letter_command_id

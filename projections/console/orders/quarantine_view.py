@@ -10,7 +10,7 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.console.dry_run import decided_now, handler_of
-from projections.console.owner_orders import OwnerOrders, until
+from projections.console.orders.owner_orders import OwnerOrders, until
 from projections.http.bodies import Post, Reason, read_body
 from projections.http.parameters import read_query
 from projections.http.problems import HttpProblem
