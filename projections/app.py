@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -48,6 +48,7 @@ from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
 from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
+from streams.principals.signature import Signed
 from streams.runtime import garbage_collector
 from streams.runtime.access_guard import RequestAudit
 from streams.runtime.application import Application
@@ -120,6 +121,8 @@ class ReadSide(Part):
             self._add_source(type_, topics.events_topic(context.settings.namespace, type_), reader)
         for type in foreign:
             self._add_source(type.type, type.topic.name, self._topic_logs[type.type])
+        self.sign_order: Callable[[Signed], list[tuple[str, bytes]]] | None = None
+        """Signs orders to owners, where a gateway has the keys for it; raises `NotNow`."""
         self.audit_topic = topics.audit_topic(settings.namespace, settings.audit_days, topics.WRITE)
         self._trail = AuditTrail(partial(self.broker.send, self.audit_topic.name, 0), module)
         self._connections.own_topics += [

@@ -14,7 +14,7 @@ are finite.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,6 +158,15 @@ class Codec:
     def target_of(self, schema: Schema) -> Schema:
         """The version as which bytes of `schema` are read, before any upcaster."""
         return self._readers[bytes.fromhex(schema.fingerprint)].target
+
+    def has_upcaster(self, schema: Schema) -> bool:
+        """Whether an upcaster turns this version into newer events."""
+        return (schema.name, schema.version) in self._upcasters
+
+    @property
+    def own(self) -> Sequence[Schema]:
+        """The schemas that it was made with, without those that it has learned."""
+        return self._own
 
     # -- reading -----------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -230,7 +230,7 @@ class EventReader:
         at a time of the loop's clock or later, at the call for None. Raises `Unavailable`."""
         return await self._logs.of(stream_slice(stream), since).head()
 
-    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncIterator[Sequence[Event]]:
+    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncGenerator[Sequence[Event]]:
         """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.
 
         Raises what `from_log` raises.

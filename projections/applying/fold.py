@@ -84,7 +84,7 @@ class TableFold:
                 f" `projections rebuild {self.projection.name}`"
             )
         await yield_if_due()
-        touched = _touched(self.projection, new)
+        touched = touched_by(self.projection, new)
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, loaded, touched)
         for some in chunks(touched):
@@ -231,8 +231,8 @@ def evolved(projection: Projection, row: Row | None, key: str, parts: Sequence[P
     return row
 
 
-def _touched(projection: Projection, events: Sequence[Event]) -> list[Touched]:
-    """Which rows each event touches, and by which of its parts."""
+def touched_by(projection: Projection, events: Sequence[Event]) -> list[Touched]:
+    """Which rows each event touches, in their order, and by which of its parts."""
     if not projection.local:
         # The row of its aggregate it touches even where nothing came of it: the row counts the aggregate's sequence.
         return [(event, event.origin.aggregate_id, event.parts) for event in events]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from projections.applying.event_reader import Event, EventReader, EventRecord, Named, place_of
@@ -67,7 +67,7 @@ class TopicLog(EventReader):
                     yield events
                     after = events[-1].at
 
-    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncIterator[Sequence[Event]]:
+    async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncGenerator[Sequence[Event]]:
         key = aggregate_id.encode()
         async with aclosing(self._records(stream, before, 0)) as found:
             async for records in found:

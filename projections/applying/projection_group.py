@@ -56,7 +56,7 @@ class ProjectionGroup:
         self._here = here
         self._control = control
         self._feed = feed
-        self._reader = reader
+        self.reader = reader
         self._dead_letters = dead_letters
         self._at_once = at_once
         self._metrics = metrics
@@ -78,7 +78,7 @@ class ProjectionGroup:
                     partition=number,
                     since=since,
                     topics=self._feed,
-                    reader=self._reader,
+                    reader=self.reader,
                 )
                 partition = PartitionProcessor(
                     stream,

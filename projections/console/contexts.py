@@ -12,6 +12,7 @@ import msgspec
 
 from projections.app import ReadSide
 from projections.console.findings.snapshot import CommandWorker, Context
+from projections.console.takeovers import Takeovers
 from streams.cli.http import Answer, Door, ask, read
 from streams.cli.kafka import members
 from streams.cli.run import CliError
@@ -41,13 +42,21 @@ class Contexts:
         self._side = side
         self._apps: dict[str, str] = {}
         """By context the app that its workers were last seen with."""
+        self._takeovers = Takeovers()
 
     async def all(self) -> list[Context]:
         """All of them, with what their workers say."""
         names = dict.fromkeys(context.name for context in self._side.contexts.values())
         found = await asyncio.gather(*(_context(self._side, name) for name in names))
         self._apps.update({context.name: worker.app for context in found for worker in context.workers if worker.app})
-        return [msgspec.structs.replace(context, app=self._apps.get(context.name, "")) for context in found]
+        return [
+            msgspec.structs.replace(
+                context,
+                app=self._apps.get(context.name, ""),
+                takeovers=self._takeovers.of(context.workers, context.logs),
+            )
+            for context in found
+        ]
 
 
 async def _context(side: ReadSide, name: str) -> Context:

@@ -1,7 +1,4 @@
-"""`/dead-letters`: what failed, in groups; the original; what would be said to it now; and sent again.
-
-None is dropped here: only a type's owner and operators on the command line may write to its dead letters.
-"""
+"""`/dead-letters`: what failed, in groups; the original; what would be said to it now; and sent again."""
 
 from __future__ import annotations
 
@@ -50,6 +47,7 @@ class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
     looked_at  so many of each type are looked at; older ones the command line has
     apps       by type the app that decides its commands, as far as a worker of it has said so
     retried    the types whose letters can be sent again here
+    dropped    the types whose letters can be dropped here, and whose aggregates be released; others on the command line
     """
 
     looked_at: int
@@ -57,6 +55,7 @@ class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: Sequence[QuarantinedAggregate]
     apps: dict[str, str]
     retried: Sequence[str]
+    dropped: Sequence[str]
 
 
 class LetterFailure(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,13 +113,13 @@ class Retried(msgspec.Struct, frozen=True):
     refused: Sequence[NotSent]
 
 
-def add_letters(side: ReadSide, observer: Observer, accepted: Accepted) -> None:
+def add_letters(side: ReadSide, observer: Observer, accepted: Accepted, dropped: Sequence[str]) -> None:
     """Serve `/dead-letters`. `accepted` are the commands that clients may send: letters of these types are sent
-    again."""
+    again. Those of the types `dropped` can be dropped over HTTP."""
     settings = side.app.settings
     retried = [type for type in side.journals if accepted.get(type)]
     topics = {commands_topic(settings.namespace, type) for type in retried}
-    _add_list(side, observer, retried)
+    _add_list(side, observer, retried, dropped)
     for type in side.journals:
         _add_letter(side, observer, type)
         _add_trial(side, observer, type)
@@ -128,7 +127,7 @@ def add_letters(side: ReadSide, observer: Observer, accepted: Accepted) -> None:
             _add_retry(side, observer, type, topics)
 
 
-def _add_list(side: ReadSide, observer: Observer, retried: Sequence[str]) -> None:
+def _add_list(side: ReadSide, observer: Observer, retried: Sequence[str], dropped: Sequence[str]) -> None:
     @side.app.page("/dead-letters", name="dead-letters")
     @describe(
         "dead letters", "What failed, in groups that failed alike, and what waits for that", DeadLetters,
@@ -136,10 +135,17 @@ def _add_list(side: ReadSide, observer: Observer, retried: Sequence[str]) -> Non
     )  # fmt: skip
     async def dead_letters(view: Any, request: Any) -> Any:
         looks = observer.alike.get(), observer.quarantined.get(), observer.contexts.get()
-        groups, quarantined, contexts = await _answered(asyncio.gather(*looks))
+        groups, quarantined, contexts = await answered(asyncio.gather(*looks))
         apps = {type: context.app for context in contexts for type in context.types}
-        found = DeadLetters(looked_at=MOST_LETTERS, groups=groups, quarantined=quarantined, apps=apps, retried=retried)
-        return json_response(view, found)
+        letters = DeadLetters(
+            looked_at=MOST_LETTERS,
+            groups=groups,
+            quarantined=quarantined,
+            apps=apps,
+            retried=retried,
+            dropped=dropped,
+        )
+        return json_response(view, letters)
 
 
 def _add_letter(side: ReadSide, observer: Observer, type: str) -> None:
@@ -149,7 +155,7 @@ def _add_letter(side: ReadSide, observer: Observer, type: str) -> None:
         path={"place": "Its place, as `3:17`"}, problems=(400, 404, 503), role=Role.READER, of=(type,),
     )  # fmt: skip
     async def dead_letter(view: Any, request: Any, place: str) -> Any:
-        [record] = await _found(observer, type, [place])
+        [record] = await found(observer, type, [place])
         return json_response(view, msgspec.convert(letter_details(record), Letter))
 
 
@@ -177,7 +183,7 @@ def _add_trial(side: ReadSide, observer: Observer, type: str) -> None:
         query=TrialQuery, problems=(400, 404, 503), role=Role.READER, of=(type,),
     )  # fmt: skip
     async def dry_run(view: Any, request: Any) -> Any:
-        records = await _found(observer, type, read_query(request.query, TrialQuery).places.split(","))
+        records = await found(observer, type, read_query(request.query, TrialQuery).places.split(","))
         return json_response(view, Trial([await one(record, request) for record in records]))
 
 
@@ -190,7 +196,7 @@ def _add_retry(side: ReadSide, observer: Observer, type: str, topics: Collection
         body=RetryOrder, problems=(404, 503), role=Role.OPERATOR, of=(type,),
     )  # fmt: skip
     async def retry(view: Any, request: Any) -> Any:
-        records = await _found(observer, type, (await read_body(request, RetryOrder)).places)
+        records = await found(observer, type, (await read_body(request, RetryOrder)).places)
         again = Again(type, settings.namespace, settings.partitions, topics)
         again.add(records)
         try:
@@ -201,23 +207,23 @@ def _add_retry(side: ReadSide, observer: Observer, type: str, topics: Collection
         return json_response(view, Retried(again.sent, again.refused))
 
 
-async def _found(observer: Observer, type: str, places: Sequence[str]) -> list[Any]:
+async def found(observer: Observer, type: str, places: Sequence[str]) -> list[Any]:
     """The letters of a type at these places. Raises `HttpProblem` where there is none."""
-    records = await _answered(observer.letters.records(type, [_place(text) for text in places]))
+    records = await answered(observer.letters.records(type, [place_in(text) for text in places]))
     if not records:
         detail = f"none of them is among the newest {MOST_LETTERS} dead letters of {type}, or they were dropped"
         raise HttpProblem(404, "Not found", detail)
     return records
 
 
-def _place(text: str) -> Place:
+def place_in(text: str) -> Place:
     try:
         return parse_position(text, "this route")
     except CliError as error:
         raise BadRequest(str(error)) from None
 
 
-async def _answered(answer: Awaitable[T]) -> T:
+async def answered(answer: Awaitable[T]) -> T:
     """An answer. Raises `NotNow` where Kafka, or a journal, gives none."""
     try:
         return await answer

@@ -98,6 +98,7 @@ class Letters:
                             waiting=len(state.waiting),
                             reason=f"{state.reason.type}: {state.reason.message}",
                             letter=places.get(state.poison, ""),
+                            command_id=state.poison,
                         )
                     )
         return found

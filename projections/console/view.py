@@ -13,8 +13,13 @@ from projections.console.findings.snapshot import Context
 from projections.console.findings.verdict import Verdict
 from projections.console.letter_view import add_letters
 from projections.console.observer import PATH, Observer, worker_here
+from projections.console.orders.letter_drop import add_drop
+from projections.console.orders.owner_orders import OwnerOrders
+from projections.console.orders.quarantine_view import add_quarantine
 from projections.console.page import add_page
 from projections.console.rows import add_rows
+from projections.console.schemas.view import add_schema_versions
+from projections.console.steps import add_steps
 from projections.console.stories.view import add_stories
 from projections.gateway.command_data import Accepted
 from projections.http.forwarding import HOP
@@ -63,7 +68,12 @@ def add_console(side: ReadSide, accepted: Accepted) -> None:
     add_dry_run(side, accepted)
     if side.journals:
         add_stories(side)
-    add_letters(side, observer, accepted)
+        add_steps(side)
+        add_schema_versions(side)
+    orders = OwnerOrders(side, [type for type in side.journals if accepted.get(type)])
+    add_letters(side, observer, accepted, [*orders.types])
+    add_drop(side, observer, orders)
+    add_quarantine(side, orders)
 
     @side.app.page(PATH, name="findings")
     @describe(

@@ -118,6 +118,7 @@ class Gateway(Part):
         self._settings = settings
         self._topic = topics.gateway_replies_topic(settings.namespace)
         self._keys = KeyAuthority(side)
+        side.sign_order = self._keys.sign_order
         self._reader = CommandReader(
             accepted, settings.command_bytes, self._topic, settings.partitions, self._keys.sign
         )

@@ -21,6 +21,7 @@ from projections.app import ReadSide
 from projections.applying.control import SystemKey
 from projections.http.problems import HttpProblem, NotNow
 from streams.deciding.messages import MAX_ID_LENGTH
+from streams.deciding.orders import desk
 from streams.kafka import topics
 from streams.kafka.client import ProducerRecord
 from streams.kafka.topics import Topic
@@ -71,11 +72,19 @@ class KeyAuthority:
             return []
         if not who.name.isprintable() or not 0 < len(str(who).encode()) <= MAX_ID_LENGTH:
             raise HttpProblem(403, "Forbidden", "your name is too long for a command, or has a control character in it")
+        return sign(who, command, self._key(command.type, PEOPLE))
+
+    def sign_order(self, command: Signed) -> list[tuple[str, bytes]]:
+        """The headers of an order to an owner, given by whoever asks, whose right was looked at. Raises `NotNow`."""
+        who = desk(sender(self._app, command.type))
+        return sign(who, command, self._key(command.type, str(who)))
+
+    def _key(self, type: str, of: str) -> Key:
+        """The newest key that all contexts have, as it is made for a type and somebody."""
         newest = next((key for key in reversed(self._control.system_keys) if key.id in self._handed_out), None)
         if newest is None:
             raise NotNow("there is no key to sign with yet")
-        key = Key(newest.id, derived(derived(newest.secret, command.type), PEOPLE))
-        return sign(who, command, key)
+        return Key(newest.id, derived(derived(newest.secret, type), of))
 
     def note_headers(self, id: str, value: bytes) -> list[tuple[str, bytes]]:
         """The headers of a note of the gateway's own, under a command's id."""

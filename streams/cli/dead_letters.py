@@ -33,8 +33,8 @@ from streams.cli.kafka import (
     types_on_kafka,
 )
 from streams.cli.run import ERROR, FAILED, USAGE, CliError
-from streams.deciding.messages import RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.messages import DROPPED, RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE, drop_marker
+from streams.deciding.orders import RELEASE
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory, connected
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
@@ -43,7 +43,7 @@ from streams.settings import Settings
 
 READ_SECONDS = 120.0
 _REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
-_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", "dl_dropped", RETRY_OF}
+_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", DROPPED, RETRY_OF}
 _OFFSET = re.compile(rb"[0-9]{1,18}")
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
@@ -149,7 +149,7 @@ class DeadLetterTopic:
                 raise CliError(FAILED, f"not dropped: {reply.error.message if reply.error else 'the release failed'}")
             if reply.status == "accepted":
                 released = f"; {self.type} {id} has left quarantine"
-        marker = [("dl_dropped", b"%d" % record.offset), ("dl_time", b"%d" % int(time.time() * 1000))]
+        marker = drop_marker(record.offset, time.time())
         async with kafka(self._settings):
             await produce(self._settings, self._topic, None, record.key, marker, record.partition)
         return f"{record.partition}:{record.offset}{released}"
@@ -190,7 +190,7 @@ def not_dropped(records: Iterable[Any]) -> list[Any]:
     """The dead letters among these records, without those that a marker among them drops."""
     letters, dropped = [], set()
     for record in records:
-        marked = _OFFSET.fullmatch(control_headers(record).get("dl_dropped") or b"")
+        marked = _OFFSET.fullmatch(control_headers(record).get(DROPPED) or b"")
         if marked is None or record.value is not None:
             letters.append(record)
         else:

@@ -32,7 +32,7 @@ from streams.cli.run import (
 )  # fmt: skip
 from streams.cli.schemas import schemas
 from streams.cli.verify import journal
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.orders import RELEASE
 from streams.text import printable
 
 

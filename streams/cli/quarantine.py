@@ -25,7 +25,8 @@ from streams.cli.run import (
     print_rows,
 )  # fmt: skip
 from streams.deciding.messages import Failure, read_envelope
-from streams.deciding.quarantine import RELEASE, Quarantine, WaitingCommand, follow, is_note
+from streams.deciding.orders import RELEASE
+from streams.deciding.quarantine import Quarantine, WaitingCommand, follow, is_note
 from streams.journal.port import Aggregates
 from streams.moments import in_utc
 

@@ -55,6 +55,7 @@ class DecidedGroup:
     size           bytes of the rows
     done           messages, from the first on, that are decided or held: fewer than all where the commit is full
     held           by slice the first command that cannot be decided yet: the commit covers none from there on
+    dropped        the places of dead letters, (partition, offset), that are dropped
     snapshots      of the aggregates as they are after the commit, where one is due
     cached, loaded    aggregates that were in memory, and that were loaded from the journal
     load_seconds, decide_seconds    what bringing them into memory took, and then deciding
@@ -70,6 +71,7 @@ class DecidedGroup:
     size: int = 0
     done: int = 0
     held: dict[int, HeldCommand] = field(default_factory=dict)
+    dropped: list[tuple[int, int]] = field(default_factory=list)
     snapshots: Sequence[PendingSnapshot] = ()
     cached: int = 0
     loaded: int = 0

@@ -13,6 +13,7 @@ from streams.deciding.command_handler import UNKNOWN_KEY, CommandHandler
 from streams.deciding.decided_group import DecidedGroup, failure_over
 from streams.deciding.loading import EvolveFailed, load_aggregate
 from streams.deciding.messages import Envelope, Failure, Message
+from streams.deciding.orders import DROP
 from streams.deciding.quarantine_policy import QuarantinePolicy
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.port import Aggregates, Commit, Unavailable
@@ -187,6 +188,8 @@ class GroupHandler:
         aggregate = self.touched.get(envelope.aggregate_id)
         if failure is not None:
             group.refuse(envelope, failure, 0)
+        elif aggregate is None and envelope.type == DROP:
+            return self._quarantine.drop(envelope, None, group)
         elif aggregate is None:
             group.refuse(envelope, self._broken[envelope.aggregate_id], 0)
         elif self.limits.quarantine or aggregate.quarantine is not None or envelope.is_control:

@@ -34,6 +34,9 @@ UNKNOWN_TYPE = b"UnknownType"
 CONTROL = "dl_"
 """What the names of the headers begin with that say why a command is in the dead letters."""
 
+DROPPED = "dl_dropped"
+"""The header of the marker that drops a dead letter, with its offset."""
+
 Headers = Collection[tuple[str, bytes | None]]
 
 _ONCE = frozenset(
@@ -403,3 +406,9 @@ def command_headers(
         "content-type": JSON,
     }
     return [(name, value.encode()) for name, value in attributes.items() if value]
+
+
+def drop_marker(offset: int, moment: float) -> list[tuple[str, bytes]]:
+    """The headers of a record without a value that drops the dead letter at an offset of its partition; the moment is
+    in seconds since 1970."""
+    return [(DROPPED, b"%d" % offset), ("dl_time", b"%d" % int(moment * 1000))]

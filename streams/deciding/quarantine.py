@@ -30,9 +30,6 @@ from streams.journal.port import RecordedEvent
 
 QUARANTINED, PARKED, RELEASED, UNPARKED = "#quarantined", "#parked", "#released", "#unparked"
 NOTES = frozenset({QUARANTINED, PARKED, RELEASED, UNPARKED})
-RELEASE = "#release"
-"""The type of the command that gives up the poison command and lets those behind it go on. No class of a domain can
-have this name. Its data may say which poison command is meant: `{"command_id": ".."}`."""
 
 _Packed = tuple[int, int, bytes | None, bytes | None, list[tuple[str, Any]], float]
 _decode_message = msgspec.msgpack.Decoder(_Packed).decode

@@ -16,25 +16,19 @@ from streams.deciding.command_codec import cause_of
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup, Verdict
 from streams.deciding.messages import Envelope, Failure, Message, check_deadline, encode_reply
+from streams.deciding.orders import DROP, RELEASE, check_desk, letter_of, poison_of
 from streams.deciding.quarantine import (
     PARKED,
     QUARANTINED,
-    RELEASE,
     RELEASED,
     UNPARKED,
     Quarantine,
     QuarantineReason,
     pack,
 )
+from streams.journal.snapshots import FirstReply
 
 log = logging.getLogger(__name__)
-
-
-class _ReleaseData(msgspec.Struct):
-    command_id: str = ""
-
-
-_decode_release = msgspec.json.Decoder(_ReleaseData).decode
 
 
 class QuarantinePolicy:
@@ -122,14 +116,17 @@ class QuarantinePolicy:
 
     def _control(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> bool:
         """Decide a control command."""
+        if envelope.type == DROP:
+            return self.drop(envelope, aggregate, group)
         quarantine = aggregate.quarantine
         try:
             if (first := self._commands.first_reply(envelope, aggregate, group)) is not None:
                 group.accept(envelope, first, [])
                 return True
             if envelope.type != RELEASE:
-                raise Failure("UnknownCommand", f"there is no control command {envelope.type!r}; there is {RELEASE}")
-            poison = _poison_of(envelope.data)
+                there = f"there are {RELEASE} and {DROP}"
+                raise Failure("UnknownCommand", f"there is no control command {envelope.type!r}; {there}")
+            poison = poison_of(envelope.data)
             if quarantine is None:
                 raise Rejected("NotQuarantined", f"{envelope.aggregate_id} is not in quarantine")
             if poison not in ("", quarantine.poison):
@@ -141,6 +138,25 @@ class QuarantinePolicy:
         cause = cause_of(envelope.type, envelope.data)
         verdict = self._commands.accept(envelope, aggregate, [], cause, group)
         return self._release(verdict, aggregate, quarantine, group)
+
+    def drop(self, envelope: Envelope, aggregate: Aggregate | None, group: DecidedGroup) -> bool:
+        """Have a dead letter dropped, with the commit; None: its aggregate cannot be loaded, and is in no quarantine.
+        Again it has the same effect: nothing is remembered of it."""
+        sequence = 0 if aggregate is None else aggregate.sequence
+        try:
+            check_desk(envelope)
+            place, command_id = letter_of(envelope.data)
+        except Exception as error:
+            group.refuse(envelope, error, sequence)
+            return True
+        group.dropped.append(place)
+        log.warning("%s: the dead letter %d:%d is dropped for %s", group.log, *place, _asker(envelope))
+        if aggregate is not None and (quarantine := aggregate.quarantine) and command_id == quarantine.poison:
+            cause = cause_of(envelope.type, envelope.data)
+            verdict = self._commands.accept(envelope, aggregate, [], cause, group)
+            return self._release(verdict, aggregate, quarantine, group)
+        group.accept(envelope, FirstReply(group.slices[envelope.partition].eventful_nr, sequence, ()), [])
+        return True
 
     def _release(self, verdict: Verdict, aggregate: Aggregate, quarantine: Quarantine, group: DecidedGroup) -> bool:
         """Settle the poison command with `verdict`, which is answered when all that wait have gone on."""
@@ -179,9 +195,6 @@ class QuarantinePolicy:
         return True
 
 
-def _poison_of(data: bytes) -> str:
-    """The id of the poison command that a release names; empty where it names none. Raises `Failure`."""
-    try:
-        return _decode_release(data).command_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Failure("Unreadable", f"{RELEASE}: {error}") from None
+def _asker(envelope: Envelope) -> str:
+    origin = None if envelope.principal is None else envelope.principal.on_behalf_of
+    return "whoever asked" if origin is None else str(origin)

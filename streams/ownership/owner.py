@@ -81,6 +81,11 @@ class Owner:
         self.since: datetime | None = None
         """When it took over; None before."""
         self.takeover_seconds = 0.0
+        self.former = ""
+        """Who had the log before; empty where nobody had, or as long as that is not known."""
+        self.former_at: datetime | None = None
+        """The time of his last commit."""
+        self._former = "nobody"
         self.is_first = False
         """Whether nobody has had the log before it."""
         self.lost: Exception | None = None
@@ -93,7 +98,6 @@ class Owner:
         self._parents = parents
         self._hinted: Commit | None = None
         """The newest one of this owner that has events: hints name the one before."""
-        self._former = "nobody"
         self._ended = False
         self._journal = journal
         self._replies = replies
@@ -158,7 +162,9 @@ class Owner:
             self.is_first = old is None
             if not self.is_first:
                 self.forget()
-            self._former = f"{old.owner} (epoch {old.epoch})" if old else "nobody"
+            if old is not None:
+                self.former, self.former_at = old.owner, old.recorded_at
+                self._former = f"{old.owner} (epoch {old.epoch})"
         commit = self.head
         await self.derivation.repair(commit)
         self.since, self.takeover_seconds = commit.recorded_at, time.monotonic() - began
@@ -342,6 +348,8 @@ class Owner:
             return
         if letters := group.dead_letters:
             await self._replies.dead_letters(letters)
+        if group.dropped:  # before the commit: who takes over finds the order again, and a marker may be there twice
+            await self._replies.drop(group.dropped)
         commit = Commit(
             log=self.log,
             nr=group.nr,

@@ -11,7 +11,7 @@ from functools import partial
 from aiokafka.errors import KafkaError
 
 from streams.concurrency.retry import until_it_answers
-from streams.deciding.messages import CONTROL, Envelope, Failure
+from streams.deciding.messages import CONTROL, Envelope, Failure, drop_marker
 from streams.journal.commit_hint import encode_hint
 from streams.journal.port import Commit
 from streams.kafka.client import KafkaClient, ProducerRecord
@@ -73,6 +73,15 @@ class Replies:
             headers = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
             letter = fitting(message.key, message.value, headers, reason, largest - AROUND_BYTES)
             records[message.partition].append(letter)
+        await asyncio.gather(*(self._broker.publish(self._dead_letters, *batch) for batch in records.items()))
+
+    async def drop(self, places: Sequence[tuple[int, int]]) -> None:
+        """Have the dead letters at these (partition, offset) off the list; durable on return. Waits for Kafka as long
+        as it takes."""
+        now = time.time()
+        records: dict[int, list[ProducerRecord]] = defaultdict(list)
+        for partition, offset in places:
+            records[partition].append((None, None, drop_marker(offset, now)))
         await asyncio.gather(*(self._broker.publish(self._dead_letters, *batch) for batch in records.items()))
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:

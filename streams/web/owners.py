@@ -28,6 +28,7 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     aggregates, weight        in the cache: how many, and about how many bytes of CACHE_BYTES they take
     queued, queued_bytes      commands that wait for a commit
     since, takeover_ms        when this worker took over (UTC), and how long reading the head to repair took
+    former, former_at         who had it before, and the time of his last commit (UTC); empty where nobody had
     waits                     the reason why it is not served; empty when it is, or when nothing has failed
     held                      by slice the reason why its commands wait, although the log is served
     """
@@ -48,6 +49,8 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     serving: bool = False
     since: datetime | None = None
     takeover_ms: float = 0.0
+    former: str = ""
+    former_at: datetime | None = None
     waits: str = ""
     held: Mapping[int, str] = {}
 
@@ -84,6 +87,8 @@ def log_status(log: OwnedLog) -> LogStatus:
         serving=log.serves,
         since=owner.since,
         takeover_ms=round(owner.takeover_seconds * 1e3, 1),
+        former=owner.former,
+        former_at=owner.former_at,
         waits=waits,
         held=owner.held.reasons,
     )

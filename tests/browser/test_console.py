@@ -189,6 +189,19 @@ async def test_logs(open_tab: OpenTab, shop: Worker, width: int, dark: bool) -> 
     tab.wrong[:] = [line for line in tab.wrong if "/figures" not in line]  # of an app without them
 
 
+async def test_takeovers(open_tab: OpenTab, shop: Worker) -> None:
+    """Each log that has changed hands in the last hour, in words; and since when it has its owner."""
+    tab = await open_tab(f"{shop.url}/console#/logs", width=360)
+    takeovers = tab.page.get_by_role("region", name="Takeovers of the last hour")
+    first = takeovers.get_by_role("row").filter(has_text="order@0")
+    await expect(first.get_by_role("cell").nth(2)).to_have_text("nobody")
+    await expect(first.get_by_role("cell").nth(1)).to_contain_text("127.0.0.1:")
+    orders = tab.page.get_by_role("region", name="Logs of orders")
+    await expect(orders.get_by_role("row").filter(has_text="order@0").get_by_role("cell").nth(2)).to_contain_text("ago")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+
+
 @WIDTHS
 async def test_tables(open_tab: OpenTab, shop: Worker, system: System, width: int, dark: bool) -> None:
     """A projection is paused with a reason, and goes on again; its order is read from the outside."""
@@ -220,22 +233,100 @@ async def test_a_table_is_built_anew(open_tab: OpenTab, shop: Worker) -> None:
     await expect(new).to_contain_text("answers")
 
 
-async def test_nobody_looks(open_tab: OpenTab, shop: Worker) -> None:
+@WIDTHS
+async def test_a_row_step_by_step(open_tab: OpenTab, shop: Worker, system: System, width: int, dark: bool) -> None:
+    """From the life of an aggregate to a row of it, event by event, by keys and by address; nothing is written."""
+    _, before, _ = await system.get(shop, f"/orders/{quote(HOSTILE, safe='')}/rows")
+    tab = await open_tab(life(shop), width=width, dark=dark)
+    await tab.page.get_by_role("link", name="Step through orders", exact=True).click()
+    row = tab.page.get_by_role("region", name="Row", exact=True)
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Step through a projection")
+    await expect(row).to_contain_text("The row begins here.")
+    await tab.page.keyboard.press("j")
+    await expect(row.get_by_role("heading")).to_have_text("Row after step 2")
+    await expect(row.locator("ins").first).to_be_visible()
+    assert tab.page.url.endswith("?at=2")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    await tab.page.reload()
+    await expect(row.get_by_role("heading")).to_have_text("Row after step 2")
+    await tab.page.get_by_role("slider").press("Home")
+    await expect(row.get_by_role("heading")).to_have_text("Row after step 1")
+    _, after, _ = await system.get(shop, f"/orders/{quote(HOSTILE, safe='')}/rows")
+    assert before == after
+    [shown] = [each["row"] for each in after["rows"] if each["projection"] == "orders"]
+    _, steps, _ = await system.get(shop, f"/orders/{quote(HOSTILE, safe='')}/steps?projection=orders")
+    assert (2, shown, None) == (len(steps["steps"]), steps["steps"][-1]["row"], steps["next"])
+
+
+async def test_steps_page_by_page(shop: Worker, system: System) -> None:
+    """A page goes on where the one before ends, with the row as it was there; what there is not is said."""
+    path = f"/orders/{quote(HOSTILE, safe='')}/steps"
+    _, first, _ = await system.get(shop, f"{path}?projection=orders&limit=1")
+    _, second, _ = await system.get(shop, f"{path}?projection=orders&limit=1&after={first['next']}")
+    assert (None, 1, None) == (first["before"], first["next"], second["next"])
+    assert first["steps"][0]["row"] == second["before"]
+    assert [1, 2] == [page["steps"][0]["sequence"] for page in (first, second)]
+    for query, id, wanted in (("projection=no", HOSTILE, 400), ("projection=orders", "nobody", 404)):
+        status, _, _ = await system.get(shop, f"/orders/{quote(id, safe='')}/steps?{query}")
+        assert wanted == status
+
+
+@WIDTHS
+async def test_schemas(open_tab: OpenTab, shop: Worker, system: System, width: int, dark: bool) -> None:
+    """Versions beside the one before, the way to today, and how many events are of each, counted while one looks."""
+    tab = await open_tab(f"{shop.url}/console#/schemas", width=width, dark=dark)
+    await tab.page.get_by_label("Type").select_option("order")
+    cancelled = tab.page.get_by_role("article", name="OrderCancelled", exact=True)
+    old = cancelled.get_by_role("row").filter(has_text="v1")
+    await expect(old).to_contain_text("by an upcaster")
+    opened = tab.page.get_by_role("article", name="OrderOpened", exact=True)
+    await expect(tab.page.get_by_text("Counted in the journal:")).to_be_visible()
+    _, found, _ = await system.get(shop, "/schemas/of/order")
+    [record] = [each for each in found["records"] if each["name"] == "OrderOpened"]
+    counted = record["versions"][0]["events"]
+    assert counted >= 1
+    assert found["counted"]["is_complete"]
+    await expect(opened.get_by_role("row").nth(1).get_by_role("cell").first).to_have_text(f"{counted}")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    await tab.page.get_by_label("Type").select_option("product")
+    refused = tab.page.get_by_role("article", name="StockRefused", exact=True)
+    await expect(refused.get_by_role("row").filter(has_text="v2")).to_contain_text("renamed")
+    await tab.page.get_by_label("Type").focus()
+    assert "select" in (await tab.walk(1, "Shift+Tab") and await tab.walk(1))[0]
+
+
+PAGES = {
+    "now": ".verdict",
+    "logs": ".places",
+    "tables": "#projection-orders",
+    "schemas/order": "article",
+    "steps/orders/" + quote(HOSTILE, safe=""): ".state",
+    "aggregate/order/" + quote(HOSTILE, safe=""): ".state",
+    "letters": "article",
+    "timers": ".empty",
+    "audit": "table",
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.partition("/")[0])
+async def test_nobody_looks(open_tab: OpenTab, shop: Worker, page: str) -> None:
     """A page that is hidden asks nothing; one that is looked at asks each route at most once a second."""
-    tab = await open_tab(f"{shop.url}/console#/now")
+    tab = await open_tab(f"{shop.url}/console#/{page}")
     asked: list[str] = []
-    await expect(tab.page.locator(".verdict")).to_be_visible()
+    await expect(tab.page.locator(PAGES[page]).first).to_be_visible(timeout=30_000)
     tab.page.on("request", lambda request: asked.append(request.url))
-    await asyncio.sleep(3)
-    assert asked
-    assert max(Counter(asked).values()) <= 3, asked
+    await asyncio.sleep(2.5)
+    assert max(Counter(asked).values(), default=0) <= 3, asked
     await hide(tab, True)
     await asyncio.sleep(1)  # what was on its way
     asked.clear()
-    await asyncio.sleep(3)
+    await asyncio.sleep(2)
     assert [] == asked
     await hide(tab, False)
-    await eventually(lambda: bool(asked), 5, "it asks nothing any more")
+    await eventually(lambda: bool(asked), 10, "it asks nothing any more")
+    tab.wrong[:] = [line for line in tab.wrong if "/figures" not in line]  # of an app without them
 
 
 async def hide(tab: Any, hidden: bool) -> None:

@@ -93,9 +93,6 @@ async def test_dead_letters(open_tab: OpenTab, broken: Worker, system: System, w
     await group.get_by_role("button", name="Show").first.click()
     await expect(group.locator(".trace")).to_contain_text("ZeroDivisionError")
     await expect(group.locator(".tree").first).to_contain_text(HOSTILE)
-    await group.get_by_text("Drop…").click()
-    await group.get_by_label("Why").fill("it's over")
-    await expect(group.locator(".command code")).to_contain_text("--reason 'it'\\''s over'")
     assert [] == await tab.too_wide()
     assert [] == await tab.obstacles()
     _, history, _ = await system.get(broken, "/orders/mended/history")
@@ -122,3 +119,50 @@ async def test_letters_are_sent_again(open_tab: OpenTab, broken: Worker, system:
     assert [("dead-letters order retry", "accepted", "the division is mended")] == [
         (entry["action"], entry["outcome"], entry["reason"]) for entry in page["actions"]
     ]
+
+
+async def test_letters_are_dropped(open_tab: OpenTab, broken: Worker, system: System) -> None:
+    """One, and then all of a group, by keys alone: off the list as others read it, with the reason in the audit. What
+    a stranger writes to the commands drops nothing, though it is the same order."""
+    for number in (1, 2, 3):
+        await system.ask("order", f"{HOSTILE}{number}", "NoSuchCommand", {"text": HOSTILE}, id=f"unknown-{number}")
+    listed = await places(system, broken, "NoSuchCommand", 4)
+    forged = await system.ask("order", "thief", "#drop", {"letter": listed[0]})
+    assert ("rejected", "Forbidden") == (forged["status"], forged["error"]["type"])
+    tab = await open_tab(f"{broken.url}/console#/letters", width=360)
+    group = tab.page.get_by_role("article", name="NoSuchCommand of order")
+    await expect(group).to_contain_text("4 letters", timeout=SEEN)
+    await group.get_by_text("The letters").click()
+    await group.get_by_role("button", name=f"Drop {listed[1]}", exact=True).focus()
+    await tab.page.keyboard.press("Enter")
+    dialog = tab.page.get_by_role("dialog")
+    assert [] == await tab.obstacles()
+    assert [] == await tab.too_wide()
+    await tab.page.keyboard.type(HOSTILE)
+    await tab.page.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    await expect(tab.page.get_by_text("1 letter dropped.")).to_be_visible()
+    await expect(group).to_contain_text("3 letters", timeout=SEEN)
+    assert {*listed} - {listed[1]} == {*await places(system, broken, "NoSuchCommand", 3)}
+    await group.get_by_role("button", name="Drop all").click()
+    await dialog.get_by_label("Why").fill("sent by mistake")
+    await dialog.get_by_role("button", name="Drop", exact=True).click()
+    await expect(group).to_have_count(0, timeout=SEEN)
+    assert [] == await places(system, broken, "NoSuchCommand", 0)
+    _, page, _ = await system.get(broken, "/audit?what=dead-letters order drop")
+    assert [("accepted", "sent by mistake"), ("accepted", HOSTILE)] == [
+        (entry["outcome"], entry["reason"]) for entry in page["actions"]
+    ]
+
+
+async def places(system: System, door: Worker, command: str, count: int) -> list[str]:
+    """Those of the letters of a command, when there are so many."""
+    found: list[str] = []
+
+    async def are_so_many() -> bool:
+        _, letters, _ = await system.get(door, "/dead-letters")
+        found[:] = [place for group in letters["groups"] if group["command"] == command for place in group["places"]]
+        return len(found) == count
+
+    await eventually(are_so_many, 20, f"there are other than {count} letters of {command}")
+    return found

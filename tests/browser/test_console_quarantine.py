@@ -3,41 +3,96 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenTab
+from tests.browser.screens import HOSTILE
 from tests.e2e.client import eventually
 from tests.e2e.system import System
+from tests.e2e.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 LEDGERS, READ_SIDE = "tests.fragile.app", "tests.fragile.read_side"
 
 
-async def test_quarantine(open_tab: OpenTab, system: System, tmp_path: Path) -> None:
-    """Who waits stands there; the command that raised is tried dry before and after the bug is mended; sent again, it
-    is decided, and those behind it follow."""
-    mended = tmp_path / "mended"
+class Shop(NamedTuple):
+    """A worker of the read side, and the file that mends the bug."""
+
+    door: Worker
+    mended: Path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(system: System, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Ledgers whose domain raises until the bug is mended."""
+    mended = tmp_path_factory.mktemp("ledgers") / "mended"
     workers = [system.start(module, QUARANTINE="on", LEDGER_MENDED=str(mended)) for module in (LEDGERS, READ_SIDE)]
     for worker in workers:
         await system.all_served(worker)
-    url = workers[1].url
+    return Shop(workers[1], mended)
+
+
+async def test_a_release(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """Tried dry, what waits is decided in order and nothing is written; released for a reason, or by the drop of the
+    letter, the aggregate goes on without the command that raised. Ids of strangers are text."""
+    for id in (HOSTILE, "l-2"):
+        await system.ask("ledger", id, "Post", {"amount": 1})
+        assert "failed" == (await system.ask("ledger", id, "PostBadly", {"amount": 2}))["status"]
+        await system.command("ledger", id, "Post", {"amount": 3})
+        await system.command("ledger", id, "Refuse", {})
+    tab = await open_tab(f"{shop.door.url}/console#/letters", width=360)
+    row = tab.page.get_by_role("row").filter(has_text=HOSTILE)
+    await expect(row.get_by_role("cell").nth(1)).to_have_text("2", timeout=30_000)
+    await row.get_by_role("button", name=f"Try what waits for {HOSTILE}", exact=True).click()
+    await expect(tab.page.get_by_text("1 of 2 commands that wait for ledger")).to_be_visible()
+    await expect(tab.page.locator(".said-so")).to_contain_text("would be rejected Refuse")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    assert [1] == await amounts(system, shop.door, HOSTILE)
+    await row.get_by_role("button", name=f"Release {HOSTILE}", exact=True).click()
+    dialog = tab.page.get_by_role("dialog")
+    await dialog.get_by_label("Why").fill("it was a test")
+    await dialog.get_by_role("button", name="Release").click()
+    await expect(row).to_have_count(0, timeout=30_000)
+    assert [1, 3] == await amounts(system, shop.door, HOSTILE)
+    group = tab.page.get_by_role("article", name="PostBadly of ledger")
+    await group.get_by_role("button", name="Drop all").click()
+    await dialog.get_by_label("Why").fill("both are old")
+    await dialog.get_by_role("button", name="Drop", exact=True).click()
+    await expect(group).to_have_count(0, timeout=30_000)
+
+    async def goes_on() -> bool:
+        return [1, 3] == await amounts(system, shop.door, "l-2")
+
+    await eventually(goes_on, 15, "the drop has let nobody go on")  # the letter is gone just before
+    _, page, _ = await system.get(shop.door, "/audit?limit=2")
+    assert [("dead-letters ledger drop", "both are old"), ("quarantine ledger release", "it was a test")] == [
+        (entry["action"], entry["reason"]) for entry in page["actions"]
+    ]
+
+
+async def test_quarantine(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """Who waits stands there; the command that raised is tried dry before and after the bug is mended; sent again, it
+    is decided, and those behind it follow."""
     await system.ask("ledger", "l-1", "Post", {"amount": 1})
     assert "failed" == (await system.ask("ledger", "l-1", "PostBadly", {"amount": 2}))["status"]
     await system.command("ledger", "l-1", "Post", {"amount": 3})
-    tab = await open_tab(f"{url}/console#/letters")
+    tab = await open_tab(f"{shop.door.url}/console#/letters")
     row = tab.page.get_by_role("row").filter(has_text="ledger l-1")
     await expect(row.get_by_role("cell").nth(1)).to_have_text("1", timeout=30_000)
     await expect(row).to_contain_text("cannot post 2")
-    await expect(row).to_contain_text("quarantine release ledger 'l-1'")
     assert [] == await tab.obstacles()
     group = tab.page.get_by_role("article", name="PostBadly of ledger")
     await expect(group).to_contain_text("in decide", timeout=30_000)
     await group.get_by_role("button", name="Try dry").first.click()
     await expect(group).to_contain_text("0 of 1 would be accepted now")
-    mended.touch()
+    shop.mended.touch()
     await group.get_by_role("button", name="Try dry").first.click()
     await expect(group).to_contain_text("1 of 1 would be accepted now")
     await row.get_by_role("button", name="Retry the command of l-1").click()
@@ -47,7 +102,12 @@ async def test_quarantine(open_tab: OpenTab, system: System, tmp_path: Path) -> 
     await expect(row).to_have_count(0, timeout=30_000)
 
     async def has_all() -> bool:
-        _, history, _ = await system.get(workers[1], "/ledgers/l-1/history")
-        return [1, 2, 3] == [event["data"]["amount"] for event in history["events"]]
+        return [1, 2, 3] == await amounts(system, shop.door, "l-1")
 
     await eventually(has_all, 10, "not all were decided")
+
+
+async def amounts(system: System, door: Worker, id: str) -> list[int]:
+    """What was posted to a ledger."""
+    _, history, _ = await system.get(door, f"/ledgers/{quote(id, safe='')}/history")
+    return [event["data"]["amount"] for event in history["events"]]

@@ -9,6 +9,7 @@ from projections.app import ReadSide
 from projections.console.view import add_console
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
+from projections.operations.audit import add_audit
 from projections.operations.lag import add_lag
 from projections.operations.operations import add_operations
 from projections.projection import Projection, PublishedEvent
@@ -27,6 +28,7 @@ settings = Settings.from_environment()
 context = AggregateType("ledgers", ledger(Path(os.environ.get("LEDGER_MENDED", "/nowhere")).exists), settings, SCHEMAS)
 side = ReadSide(__name__, settings, {"ledger": context}, [Table(Projection("ledgers", 1, "ledger", evolve))])
 add_lag(side)
+add_audit(side)
 add_operations(side)
 add_history(side, "ledger")
 accepted = accepted_of([context])

@@ -20,6 +20,7 @@ from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Snapshot, Unavailable
 from streams.limits import Limits
 from streams.ownership.replies import Replies
+from streams.principals.key_ring import KeyRing
 from tests.command_log import Topic
 from tests.fragile.ledger import codecs, ledger
 from tests.owners import RunningOwner
@@ -34,9 +35,13 @@ class Outbox(Replies):
 
     letters: list[tuple[Envelope, Failure]] = field(default_factory=list)
     replied: list[dict[str, Any]] = field(default_factory=list)
+    dropped: list[tuple[int, int]] = field(default_factory=list)
 
     async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         self.letters.extend(letters)
+
+    async def drop(self, places: Sequence[tuple[int, int]]) -> None:
+        self.dropped.extend(places)
 
     async def replies(self, replies: Sequence[tuple[str, str, bytes]]) -> None:
         self.replied.extend(json.loads(value) for _, _, value in replies)
@@ -86,6 +91,7 @@ class Ledgers:
         self.store = MemoryStore()
         self.topic_id = "t1"
         self.topic: list[Message] = []
+        self.keys = KeyRing()
         self.decider = ledger(self._is_mended, lambda: self.evolving())
         self._codecs = codecs(self.decider)
 
@@ -105,6 +111,7 @@ class Ledgers:
                 commands=commands,
                 window=1_000,
                 limits=self.limits,
+                keys=self.keys,
             ),
             journal=self.journal,
             cache=Cache(self.cache),

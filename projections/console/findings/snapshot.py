@@ -32,11 +32,29 @@ class CommandWorker(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Sequence[InputPosition] = ()
 
 
+class Takeover(msgspec.Struct, frozen=True, kw_only=True):
+    """A log that has changed hands.
+
+    by, former    where its worker listens, and the one before, or that one's host and process; empty: nobody
+    seconds       that it took
+    idle_seconds  since the last commit of the one before; null where there was none
+    """
+
+    log: str
+    epoch: int
+    at: datetime
+    seconds: float
+    by: str
+    former: str
+    idle_seconds: float | None
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """A bounded context: its aggregate types, the logs that these have, and its workers.
 
     app     the one that its workers are started with, as far as one of them has ever said so
     fault   why its workers are not known; empty when they are
+    takeovers    of its logs in the last hour, the newest first, as far as they were seen
     """
 
     name: str
@@ -45,6 +63,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     workers: Sequence[CommandWorker] = ()
     app: str = ""
     fault: str = ""
+    takeovers: Sequence[Takeover] = ()
 
 
 class ReadWorker(msgspec.Struct, frozen=True):
@@ -75,7 +94,8 @@ class LetterGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuarantinedAggregate(msgspec.Struct, frozen=True, kw_only=True):
-    """An aggregate whose commands wait since one of them made the domain raise, whose dead letter is at `letter`."""
+    """An aggregate whose commands wait since one of them made the domain raise, whose dead letter is at `letter`:
+    `command_id` is the one that raised."""
 
     type: str
     id: str
@@ -83,6 +103,7 @@ class QuarantinedAggregate(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     reason: str
     letter: str
+    command_id: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

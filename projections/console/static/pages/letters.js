@@ -3,17 +3,19 @@
 import { get } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
 import { count, number, since } from "../shell/format.js";
-import { command, empty, head, mono, table } from "../shell/parts.js";
+import { button, command, empty, head, mono, table } from "../shell/parts.js";
 import { link } from "../shell/routes.js";
 import { Group } from "./letters/group.js";
-import { isPlain, quoted, retryButton } from "./letters/orders.js";
+import { isPlain, quoted, releaseButton, retryButton } from "./letters/orders.js";
+import { Waiting } from "./letters/waiting.js";
 
 export default function show(view) {
   const groups = new Map();
+  const waiting = new Waiting(view, () => draw());
   let found = null;
   const draw = () => render(view.main,
     head("Dead letters and quarantine", "Commands that could not be processed, kept with the reason. Nothing was written for them, and their senders were told."),
-    quarantine(view, found),
+    quarantine(view, found, waiting),
     h("section.stack", {},
       h("h2", {}, "Dead letters"),
       found.groups.length ? null : empty("There is no dead letter."),
@@ -35,7 +37,7 @@ export default function show(view) {
 
 const keyOf = ({ type, command: name, failure, line }) => JSON.stringify([type, name, failure, line]);
 
-function quarantine(view, { quarantined, apps, retried }) {
+function quarantine(view, { quarantined, apps, retried, dropped }, waiting) {
   if (!quarantined.length) return null;
   return h("section.stack", {},
     h("h2", {}, `${count(quarantined.length, "aggregate")} in quarantine`),
@@ -45,10 +47,19 @@ function quarantine(view, { quarantined, apps, retried }) {
       { title: "Since", cell: (each) => since(each.since) },
       { title: "Waiting", number: true, cell: (each) => number(each.waiting) },
       { title: "What was raised", cell: (each) => each.reason },
-      {
-        title: "Orders", cell: ({ type, id, letter }) => h("div.stack.tight", {},
-          letter && retried.includes(type) ? h("div", {}, retryButton(view, type, [letter], "Retry it…", { "aria-label": `Retry the command of ${id}` })) : null,
-          isPlain(id) ? command(`faust -A ${apps[type] || `<app of ${type}>`} quarantine release ${type} ${quoted(id)}`) : null),
-      },
-    ], quarantined, { key: ({ type, id }) => `${type} ${id}` }));
+      { title: "Orders", cell: orders },
+    ], quarantined, { key: ({ type, id }) => `${type} ${id}` }),
+    waiting.verdict());
+
+  function orders(each) {
+    const { type, id, letter } = each;
+    const retry = letter && retried.includes(type);
+    const release = dropped.includes(type);
+    return h("div.stack.tight", {},
+      h("div.row", {},
+        retry ? retryButton(view, type, [letter], "Retry it…", { "aria-label": `Retry the command of ${id}` }) : null,
+        button("Try what waits", () => waiting.try(type, id), { "aria-label": `Try what waits for ${id}` }),
+        release ? releaseButton(view, each) : null),
+      !release && isPlain(id) ? command(`faust -A ${apps[type] || `<app of ${type}>`} quarantine release ${type} ${quoted(id)}`) : null);
+  }
 }

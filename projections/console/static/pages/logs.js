@@ -2,33 +2,57 @@
 
 import { get } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
-import { bytes, count, duration, number, since } from "../shell/format.js";
+import { ago, bytes, count, duration, number, since, when } from "../shell/format.js";
 import { badge, empty, head, joined, mono, table } from "../shell/parts.js";
 import { lastHour } from "./hour.js";
 
 const BEHIND = 10;
 const FAR = 60;
+const MOST_TAKEOVERS = 50;
 
 export default function show(view) {
   let contexts = [];
   const owners = h("div.stack.parts", {});
   const places = h("div.stack.parts", {});
-  const hour = lastHour(view, () => contexts.flatMap(takeovers));
+  const hour = lastHour(view, () => contexts.flatMap(marks));
   render(view.main, head("Logs and owners", "Commands of a log are decided by one worker, its owner. What it writes goes to Kafka, and from there to the tables."), hour, owners, places);
   view.live({
     seconds: 2,
     ask: (signal) => get("contexts", { signal }),
     show: ({ body }) => {
       contexts = body.contexts;
-      render(owners, body.contexts.map(context));
+      render(owners, body.contexts.map(context), takeovers(body.contexts));
     },
   });
   view.live({ seconds: 3, ask: (signal) => get("lag", { signal }), show: ({ body }) => render(places, streams(body)) });
 }
 
-function takeovers(each) {
-  return each.workers.flatMap((worker) => worker.owned.filter((log) => log.since)
-    .map((log) => ({ at: log.since, text: `${log.log} was taken over by ${worker.url}, epoch ${log.epoch}, in ${duration(log.takeover_ms / 1000)}` })));
+/** Takeovers as marks in time. */
+function marks(each) {
+  return each.takeovers.map((one) => ({
+    at: one.at,
+    text: `${one.log} was taken over by ${address(one.by)} from ${address(one.former)}, epoch ${one.epoch}, in ${duration(one.seconds)}`,
+  }));
+}
+
+const address = (url) => url.replace(/^https?:\/\//, "") || "nobody";
+
+/** The same in words, the newest first. */
+function takeovers(contexts) {
+  const all = contexts.flatMap((each) => each.takeovers).sort((one, other) => Date.parse(other.at) - Date.parse(one.at));
+  return h("section.stack", {},
+    h("h2", {}, "Takeovers of the last hour"),
+    all.length ? table("Takeovers of the last hour", [
+      { title: "When", cell: ({ at }) => [when(at), " ", h("span.soft.small", {}, ago(at))] },
+      { title: "Log", head: true, cell: ({ log }) => mono(log) },
+      { title: "By", cell: ({ by }) => mono(address(by)) },
+      { title: "From", cell: ({ former }) => (former ? mono(address(former)) : h("span.soft", {}, "nobody")) },
+      { title: "Took", number: true, cell: ({ seconds }) => duration(seconds) },
+      { title: "Since the last commit", number: true, cell: (one) => (one.idle_seconds === null ? "–" : duration(one.idle_seconds)) },
+      { title: "Epoch", number: true, cell: ({ epoch }) => number(epoch) },
+    ], all.slice(0, MOST_TAKEOVERS), { key: ({ log, epoch }) => `${log} ${epoch}` }) : empty("No log has changed hands."),
+    h("p.soft.small", {}, all.length > MOST_TAKEOVERS ? `And ${number(all.length - MOST_TAKEOVERS)} before. ` : null,
+      "As owners say, and as this worker has seen while somebody looked; epochs count all of them."));
 }
 
 function context(each) {

@@ -4,6 +4,7 @@ import { get, path, post } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
 import { count, duration, number, percent, rate } from "../shell/format.js";
 import { badge, bar, button, confirm, empty, head, mono, say, table } from "../shell/parts.js";
+import { link } from "../shell/routes.js";
 
 const TONE = { serving: "good", complete: "note", building: "note", held: "bad", paused: "warn", frozen: "warn", "to drop": null };
 const SAID = {
@@ -81,6 +82,7 @@ function waiting(projection, again) {
       { title: "What it raised", cell: (key) => key.error },
       {
         title: "Orders", cell: (key) => h("div.row", {},
+          h("a.button", { href: link("steps", projection.name, key.key), "aria-label": `Step through ${key.key}` }, "Step through"),
           button("Rebuild", () => rebuildRow(projection, key, again), { "aria-label": `Rebuild ${key.key}` }),
           button("Skip…", () => skip(projection, key.position, again), { "aria-label": `Skip the event at ${key.position}` })),
       },
@@ -92,6 +94,7 @@ function orders(projection, again) {
   const { name, paused } = projection;
   return [
     button("Rebuild…", () => rebuild(projection, again), { "aria-label": `Rebuild ${name}` }),
+    projection.version === null ? null : h("a.button", { href: link("steps", name), "aria-label": `Step through ${name}` }, "Step through"),
     paused === null
       ? button("Pause…", () => pause(projection, again), { "aria-label": `Pause ${name}` })
       : button("Resume…", () => resume(projection, again), { "aria-label": `Resume ${name}` }),

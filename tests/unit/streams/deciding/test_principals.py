@@ -15,7 +15,7 @@ from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup
 from streams.deciding.group_handler import GroupHandler
 from streams.deciding.messages import Message, command_headers
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.orders import RELEASE
 from streams.journal.memory import MemoryJournal
 from streams.limits import Limits
 from streams.principals.key_ring import ContextKeys, KeyRing, encode_keys

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.orders import RELEASE
 from streams.limits import Limits
 from streams.settings import Settings, SettingsError
 from tests.unit.ledgers import Ledgers, Make

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.orders import RELEASE
 from streams.journal.port import Commit
 from streams.limits import Limits
 from tests.unit.ledgers import Ledgers

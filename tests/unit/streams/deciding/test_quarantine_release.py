@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.orders import RELEASE
 from streams.journal.port import Commit, Unavailable
 from streams.limits import Limits
 from tests.unit.ledgers import Ledgers, Make

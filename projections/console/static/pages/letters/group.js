@@ -6,11 +6,9 @@ import { count, number, since } from "../../shell/format.js";
 import { badge, button, mono, problem } from "../../shell/parts.js";
 import { tree } from "../../shell/diff.js";
 import { link } from "../../shell/routes.js";
-import { drop, retryButton, tryDry } from "./orders.js";
+import { TONE, WOULD, dropButton, dropLines, retryButton, tryDry } from "./orders.js";
 
 const SHOWN = 20;
-const TONE = { accepted: "good", rejected: "warn", failed: "bad" };
-const WOULD = { accepted: "would be accepted", rejected: "would be rejected", failed: "would fail again" };
 
 export class Group {
   constructor(view, key, draw) {
@@ -22,8 +20,8 @@ export class Group {
   }
 
   /** Have the group as it was found now. */
-  now(found, { apps, retried }) {
-    Object.assign(this, found, { app: apps[found.type], canRetry: retried.includes(found.type) });
+  now(found, { apps, retried, dropped }) {
+    Object.assign(this, found, { app: apps[found.type], canRetry: retried.includes(found.type), canDrop: dropped.includes(found.type) });
     return this;
   }
 
@@ -37,10 +35,11 @@ export class Group {
       h("div.row", {},
         button(places.length > 1 ? "Try all dry" : "Try dry", () => this.try(places), { disabled: this.isTrying }),
         this.canRetry ? this.retry(places, places.length > 1 ? "Retry all…" : "Retry…") : null,
-        this.retryAccepted()),
+        this.retryAccepted(),
+        this.canDrop ? dropButton(this.view, type, places, places.length > 1 ? "Drop all…" : "Drop…") : null),
       h("div.stack", { "aria-live": "polite" }, this.fault && problem(this.fault), this.verdict()),
       this.letters(),
-      drop(this.app, type, places, this.reason, (reason) => {
+      this.canDrop ? null : dropLines(this.app, type, places, this.reason, (reason) => {
         this.reason = reason;
         this.draw();
       }));
@@ -109,7 +108,8 @@ export class Group {
         this.sent.has(place) ? badge("sent again", "note") : null,
         button(originals.has(place) ? "Hide" : "Show", () => this.original(place), { "aria-label": `Show ${place}`, "aria-expanded": String(originals.has(place)) }),
         button("Try dry", () => this.try([place]), { "aria-label": `Try ${place} dry`, disabled: this.isTrying }),
-        this.canRetry ? this.retry([place], "Retry…", { "aria-label": `Retry ${place}` }) : null),
+        this.canRetry ? this.retry([place], "Retry…", { "aria-label": `Retry ${place}` }) : null,
+        this.canDrop && this.places.length > 1 ? dropButton(this.view, type, [place], "Drop…", { "aria-label": `Drop ${place}` }) : null),
       originals.has(place) ? original(type, originals.get(place)) : null);
   }
 
