@@ -30,6 +30,7 @@ aggregates
 schemas
 schemas.release
 streams.text streams.moments streams.limits streams.slices streams.secret
+streams.notices
 streams.security.access
 streams.settings
 streams.security
