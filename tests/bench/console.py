@@ -41,7 +41,7 @@ A_COMMIT = 500
 TIMES = 10
 READERS = 10
 APPLY_SECONDS = 900.0
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 LOOK_SECONDS = 6.0
 """A page that was opened is looked at for so long, at least three of its askings."""
 SETTLE_SECONDS = 3.0
@@ -173,12 +173,13 @@ async def _usage(
 ) -> list[Figure]:
     all_pages = [address for address, _ in zip(itertools.cycle(addresses), range(READERS), strict=False)]
     figures: list[Figure] = []
-    for what, looking in (
+    looking: list[tuple[str, Sequence[Address]]] = [
         ("nobody looks", []),
-        (f"{READERS} look at Now", addresses[:1] * READERS),
+        (f"{READERS} look at Now", [addresses[0]] * READERS),
         (f"{READERS} look at all pages", all_pages),
-    ):
-        async with looked_at(chromium, url, looking):
+    ]
+    for what, looked_at_now in looking:
+        async with looked_at(chromium, url, looked_at_now):
             await asyncio.sleep(SETTLE_SECONDS)
             usage = Usage({"worker": [door.pid]})
             await asyncio.sleep(seconds)

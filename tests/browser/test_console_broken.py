@@ -9,9 +9,10 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from streams.moments import in_utc, now
-from tests.browser.broken import BESIDES, BROKEN, POISONED, READ_SIDE, break_five, start
+from tests.browser.broken import BESIDES, BROKEN, POISONED, READ_SIDE, break_five, findings, start
 from tests.browser.conftest import OpenTab
 from tests.browser.screens import WIDTHS
+from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import Worker
 
@@ -44,7 +45,7 @@ async def test_the_verdict(shop: Shop) -> None:
     for id, remedy in BROKEN.items():
         [finding] = of_each[id]
         assert finding["remedy"]["text"].startswith(remedy)
-        assert finding["since"] >= shop.well_at
+        assert finding["since"] >= shop.well_at[:19]
 
 
 @WIDTHS
@@ -66,3 +67,20 @@ async def test_the_page(open_tab: OpenTab, shop: Shop, width: int, dark: bool) -
         await expect(findings.filter(has_text=title)).to_contain_text(remedy)
     assert [] == await tab.obstacles()
     assert [] == await tab.too_wide()
+
+
+async def test_what_a_worker_says_once(shop: Shop, system: System) -> None:
+    """A line of the log of a worker of the write side, which goes on, is a finding of its own; the worker keeps it."""
+    await system.command("order", POISONED, "ShipOrder", {}, reply_to="no legal name!")
+    told: list[Any] = []
+
+    async def is_told() -> bool:
+        told[:] = [it for it in await findings(system, shop.door) if it.get("id") == "said:no-replies"]
+        return bool(told)
+
+    await eventually(is_told, 30, "nobody is told that there are no replies")
+    [finding] = told
+    assert "Somebody wants replies on a topic that gets none: no legal name!" == finding["title"]
+    [worker] = [it["name"] for it in finding["concerns"] if it["kind"] == "worker"]
+    async with system.http.get(f"{worker}/notices") as response:
+        assert ["no-replies"] == [notice["kind"] for notice in (await response.json())["notices"]]
