@@ -40,6 +40,7 @@ Kind = Literal[
     "topic-copies",
     "topic-made-again",
     "topic-one-copy",
+    "waiting",
     "worker-disbelieved",
     "worker-gone",
 ]

@@ -258,7 +258,7 @@ class Owner:
         if not self._ended:
             self.lost, self.why_lost = error, reason or _reason(error)
             self._metrics.lost(error)
-            if not isinstance(error, (CommandsMissing, Unavailable)):
+            if not isinstance(error, Unavailable):
                 kind: Kind = "fenced" if isinstance(error, Fenced) else "owner-failed"
                 NOTICES.note(kind, self.log, f"{self.log}: given up: {self.why_lost}")
             self._end(self.why_lost)

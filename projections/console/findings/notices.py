@@ -24,9 +24,10 @@ REPORT = "Report it: the log of the worker has a trace."
 class Meaning(NamedTuple):
     """What it means that something was said, and what is to be done.
 
-    command  arguments of the command line of the worker's app
-    lasts    it is so until it is undone
-    times    so often it is to have been said to matter
+    command    arguments of the command line of the worker's app
+    lasts      it is so until it is undone
+    times      so often it is to have been said to matter
+    act_after  seconds after which it becomes urgent; None: never
     """
 
     title: str
@@ -35,6 +36,7 @@ class Meaning(NamedTuple):
     command: tuple[str, ...] = ()
     lasts: bool = False
     times: int = 1
+    act_after: float | None = None
 
 
 MEANINGS: Mapping[str, Meaning] = {
@@ -127,6 +129,12 @@ MEANINGS: Mapping[str, Meaning] = {
         "Set min.insync.replicas=2 on these topics, and start the workers anew.",
         lasts=True,
     ),
+    "waiting": Meaning(
+        "A worker waits for an answer",
+        "Mend the server that does not answer: it is tried again, and goes on by itself.",
+        lasts=True,
+        act_after=30.0,
+    ),
     "worker-disbelieved": Meaning(
         "A worker does not believe another one to be one",
         "Clocks may differ by a minute; the name of a worker is to be in HTTP_ALLOWED_HOSTS of the others.",
@@ -171,7 +179,7 @@ def _finding(kind: str, meaning: Meaning, all_said: list[Said]) -> Finding:
     newest = max(all_said, key=lambda said: said.notice.last)
     about = list(dict.fromkeys(said.notice.about for said in all_said if said.notice.about))
     times = sum(said.notice.times for said in all_said)
-    again = f" (said {times:,} times)" if times > 1 else ""
+    again = f" (said {times:,} times)" if times > 1 and not meaning.lasts else ""
     concerns = [Concern("subject", name) for name in about]
     return Finding(
         id=f"said:{kind}",
@@ -182,5 +190,6 @@ def _finding(kind: str, meaning: Meaning, all_said: list[Said]) -> Finding:
             :MOST_CONCERNS
         ],
         since=min(said.notice.first for said in all_said),
+        act_after=meaning.act_after,
         remedy=Remedy(text=meaning.text, command=faust(newest.app, *meaning.command) if meaning.command else ""),
     )
