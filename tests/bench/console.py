@@ -57,7 +57,7 @@ async def measure_console(orders: int, events: int, seconds: float, pages: Seque
             async with _workers(here) as (door, url):
                 began = time.perf_counter()
                 async with Door.open(url) as asked:
-                    await asked.serves(READY_SECONDS)
+                    await door.says("ready: ", READY_SECONDS)
                     await asked.all_reached(written.ends, APPLY_SECONDS)
                 say(f"console: {written.count:,} events are in the tables after {time.perf_counter() - began:.0f} s")
                 paths = _addresses(first)
@@ -102,7 +102,7 @@ def _addresses(position: str) -> list[Address]:
     id = quote(order_id(0), safe="")
     return [
         Address("Now", "now", ".verdict"),
-        Address("Aggregate", f"aggregate/order/{id}", ".state :is(ins, dt, td, code)"),
+        Address("Aggregate", f"aggregate/order/{id}", ".state ins, .state del"),
         Address("Story", f"story/{position}", ".story .step"),
         Address("Logs and owners", "logs", ".places"),
         Address("Tables", "tables", "#projection-orders"),
