@@ -56,6 +56,7 @@ from streams.runtime.part import Part
 from streams.runtime.preparation import stop_on_user_error
 from streams.settings import Settings
 from streams.web.health import add_health
+from streams.web.notices import add_notices
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,7 @@ class ReadSide(Part):
         for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):
             app.add(part)
         add_health(app)
+        add_notices(app)
         set_up = self._read_model.set_up if self._read_model.is_used else None
         if contexts:
             command_line.register(app, contexts, also_set_up=set_up)

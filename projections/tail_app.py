@@ -13,6 +13,7 @@ from streams.runtime.application import Application
 from streams.settings import Settings
 from streams.web.health import add_health
 from streams.web.metrics import add_metrics
+from streams.web.notices import add_notices
 
 
 def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateType], name: str = "tail") -> Application:
@@ -27,6 +28,7 @@ def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateTy
     app.add(Publisher(app, contexts, connections, alone=True))
     add_health(app)
     add_metrics(app)
+    add_notices(app)
     command_line.register(app, contexts)
     permissions.register(app)
     return app

@@ -38,6 +38,7 @@ from streams.served_type import NewFollower, ServedType
 from streams.settings import DATABASE, Settings
 from streams.web.health import add_health, json_response
 from streams.web.metrics import add_metrics
+from streams.web.notices import add_notices
 from streams.web.operation import describe
 from streams.web.owners import add_owners
 from streams.web.readings import read_inputs, read_logs, read_replies
@@ -82,6 +83,7 @@ def command_app(
         app.add(part)
     add_health(app)
     _add_metrics(app, served, broker)
+    add_notices(app)
     add_owners(app, {part.type: (part.ownership, part.layout.reader) for part in served})
     if any(part.router for part in served):
         _add_inputs(app, served)

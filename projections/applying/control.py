@@ -27,6 +27,7 @@ from streams.concurrency.tasks import cancel
 from streams.journal.position import Position
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.kafka.records import UnreadableRecord
+from streams.notices import warn
 
 log = logging.getLogger(__name__)
 
@@ -293,7 +294,8 @@ class Control:
             try:
                 self._read(record)
             except Exception as error:  # whatever it is, the orders behind it count
-                log.warning("%s: offset %d is no order and is left out: %r", self._topic, record.offset, error)
+                text = "%s: offset %d is no order and is left out: %r"
+                warn(log, "strangers-record", self._topic, text, self._topic, record.offset, error)
             self._read_to = record.offset + 1
         async with self._moved:
             self._moved.notify_all()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from projections.applying.event_reader import Event
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
+from streams.notices import say_error
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ class ProjectionDeadLetters:
                 if value or len(named) < len(headers):
                     records = [(key, b"", named), *rest]
                 else:
-                    log.error(
+                    say_error(
+                        log,
+                        "letter-too-large",
+                        self._topic,
                         "%s-%d takes no letter about %r: %s; its key waits all the same",
                         self._topic,
                         partition,

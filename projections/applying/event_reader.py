@@ -19,6 +19,7 @@ from streams.journal.event_view import pieces
 from streams.journal.port import Journal, RecordedEvent, SliceHead, Unavailable
 from streams.journal.position import BEGINNING, Place, Position, parse_place, stream_slice, stream_type
 from streams.kafka.published_through import JournalBehind, journal_is_behind, published_place
+from streams.notices import warn
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +172,15 @@ class EventReader:
 
     def _pass_over(self, record: EventRecord, stream: str) -> None:
         if stream not in self.passed_over:
-            log.warning(
+            warn(
+                log,
+                "strangers-record",
+                stream,
                 "%s: the record at offset %d of its events is none that this system has published, and is passed over,"
                 " as are others like it",
-                stream, record.offset,
-            )  # fmt: skip
+                stream,
+                record.offset,
+            )
         self.passed_over[stream] = self.passed_over.get(stream, 0) + 1
 
     async def _named(self, record: EventRecord, attributes: Mapping[str, bytes]) -> Named:

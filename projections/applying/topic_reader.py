@@ -21,6 +21,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer
+from streams.notices import NOTICES
 from streams.runtime.consumer import FETCH_WAIT_MS
 
 log = logging.getLogger(__name__)
@@ -190,6 +191,7 @@ class _Consumer:
                     self.readings[tp.partition].put(records)
                 await yield_if_due()
         except Exception as error:
+            NOTICES.note("reading-failed", self.topic, f"reading {self.topic} failed, and is begun again: {error!r}")
             log.exception("reading %s failed, and is begun again by whoever reads", self.topic)
             self.error = error
         finally:

@@ -18,6 +18,7 @@ from streams.cli.kafka import members
 from streams.cli.run import CliError
 from streams.journal.port import log_name
 from streams.processes.router import InputPosition
+from streams.web.notices import NoticesAnswer
 from streams.web.owners import OwnersAnswer
 
 WORKER_SECONDS = 2.5
@@ -75,18 +76,22 @@ async def _context(side: ReadSide, name: str) -> Context:
 
 async def _worker(door: Door) -> CommandWorker:
     try:
-        owners, inputs, ready = await asyncio.gather(
-            *(_asked(door, path) for path in ("/owners", "/inputs", "/health/ready"))
+        owners, inputs, noticed, ready = await asyncio.gather(
+            *(_asked(door, path) for path in ("/owners", "/inputs", "/notices", "/health/ready"))
         )
         if owners.status in _FORBIDDEN:
             wanted = "an auditor's token is to be in HTTP_TOKEN_FILE of this worker"
             return CommandWorker(url=door.url, fault=f"it answers {owners.status}: {wanted}")
-        said = read(owners, OwnersAnswer, "the /owners of a worker of a command app")
+        owned = read(owners, OwnersAnswer, "the /owners of a worker of a command app")
         # Who hears nothing has no such page.
         heard = [] if inputs.status == 404 else read(inputs, _Inputs, "the /inputs of a worker").inputs
+        # A worker of a former version has none.
+        said = [] if noticed.status == 404 else read(noticed, NoticesAnswer, "the /notices of a worker").notices
     except CliError as error:
         return CommandWorker(url=door.url, fault=str(error))
-    return CommandWorker(url=door.url, app=said.app, troubles=_troubles(ready), owned=said.owners, inputs=heard)
+    return CommandWorker(
+        url=door.url, app=owned.app, troubles=_troubles(ready), owned=owned.owners, inputs=heard, notices=said
+    )
 
 
 def _asked(door: Door, path: str) -> Awaitable[Answer]:

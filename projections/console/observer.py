@@ -26,6 +26,7 @@ from projections.stores.local.queries import in_order
 from projections.timers.projection import DUE, timers
 from streams.cli.run import CliError
 from streams.journal.port import Unavailable
+from streams.notices import NOTICES
 from streams.runtime.log_lines import RateLimit
 from streams.text import one_line
 
@@ -98,7 +99,8 @@ class Observer:
 
 def worker_here(side: ReadSide) -> ReadWorker:
     """How this worker is."""
-    return ReadWorker(side.doors.own_url, dict(side.app.supervisor.troubles), side.limits, _first_due(side))
+    troubles = dict(side.app.supervisor.troubles)
+    return ReadWorker(side.doors.own_url, troubles, side.limits, _first_due(side), NOTICES.all)
 
 
 def _first_due(side: ReadSide) -> str | None:

@@ -30,6 +30,7 @@ from projections.publishing.slice_tails import ERRORS, EVENTS_AT_ONCE, FIRST_COM
 from streams.concurrency.retry import until_it_answers
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Published, Unavailable, log_name
+from streams.notices import say_error, warn
 
 log = logging.getLogger(__name__)
 
@@ -223,10 +224,8 @@ class Tail:
             ends = await broker.end_offsets(topic, looked_at)
             short = [slice for slice in self.slices if slice.slice in ends and ends[slice.slice] < slice.end]
             for slice in short:
-                log.warning(
-                    "%s: its events topic ends before offset %d, and had %d",
-                    slice.stream, ends[slice.slice], slice.end,
-                )  # fmt: skip
+                text = "%s: its events topic ends before offset %d, and had %d"
+                warn(log, "events-lost", slice.stream, text, slice.stream, ends[slice.slice], slice.end)
                 slice.end = ends[slice.slice]
             if short:
                 await self._begin()
@@ -242,7 +241,10 @@ class Tail:
                 if await self._newest() <= self._tails.read:
                     self._hinted = self._tails.read
                     return
-            log.error(
+            say_error(
+                log,
+                "journal-hole",
+                self.log,
                 "%s: commit %d was written, but commit %d cannot be read: nothing is published behind it. "
                 "Has the journal lost writes that it had acknowledged (commitlog_sync, replication)?",
                 self.log,

@@ -24,6 +24,7 @@ from projections.http.forwarding import (
 from projections.http.problems import NotNow
 from projections.routing.placement import Placement
 from projections.routing.signature import HopSignature
+from streams.notices import warn
 from streams.runtime.application import Application
 from streams.runtime.web_guard import JSON
 
@@ -79,7 +80,8 @@ class Workers(Placement):
         raise `NotNow` where it does not believe that a worker asks."""
         if response.status in NO_WORKER:
             origin, status = str(response.url.origin()), str(response.status)
-            seldom.warning("%s answered %s: are the clocks right, and its names?", origin, status)
+            text = "%s answered %s: are the clocks right, and its names?"
+            warn(seldom, "worker-disbelieved", origin, text, origin, status)
             raise NotNow("another worker does not know this one yet")
         seen = read_seen(response.headers) if response.status == 503 else None
         if seen is not None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from projections.stores.rows import Changes, Checkpoint, Quarantined, head_of
+from streams.notices import warn
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,8 @@ def ours(records: Iterable[tuple[bytes, bytes | None]], where: str) -> Iterator[
         else:
             strange += 1
     if strange:
-        log.warning("%s: %d records of the changelog are none of a table, and are left out", where, strange)
+        text = "%s: %d records of the changelog are none of a table, and are left out"
+        warn(log, "strangers-record", where, text, where, strange)
 
 
 def _read_row(value: bytes) -> object:

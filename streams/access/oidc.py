@@ -19,6 +19,7 @@ import msgspec
 from yarl import URL
 
 from streams.access.principal import Identified, NotKnown, NotKnownNow, Principal
+from streams.notices import NOTICES, warn
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -124,9 +125,10 @@ class Oidc:
             try:
                 keys = await self._published()
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, SettingsError) as error:
-                log.warning("the keys of %s cannot be read: %r", self._issuer, error)
+                warn(log, "keys-unreadable", self._issuer, "the keys of %s cannot be read: %r", self._issuer, error)
             else:
                 self._keys, self._read_at = keys, time.monotonic()
+                NOTICES.over("keys-unreadable", self._issuer)
             self._asked_at = time.monotonic()
 
     async def _published(self) -> Mapping[str, _Key]:

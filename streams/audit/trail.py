@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from streams.audit.records import ActionEnded, ActionRequested, Outcome, new_id, record
 from streams.kafka.client import ProducerRecord
 from streams.kafka.client_factory import ClientsStopped
+from streams.notices import say_error
 from streams.text import one_line
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ class AuditTrail:
         try:
             await self._write([record(id, ended, self.source)])
         except NOT_WRITTEN as error:
-            log.error("the audit does not have the end of action %s (%s): %s", id, ended, one_line(error))
+            text = "the audit does not have the end of action %s (%s): %s"
+            say_error(log, "audit-gap", "", text, id, ended, one_line(error))
             return False
         return True
 
@@ -95,7 +97,7 @@ class AuditTrail:
         try:
             await self._write(records)
         except NOT_WRITTEN as error:
-            log.error("the audit does not have the refusal %s: %s", id, one_line(error))
+            say_error(log, "audit-gap", "", "the audit does not have the refusal %s: %s", id, one_line(error))
 
     async def _write(self, records: Sequence[ProducerRecord]) -> None:
         async with asyncio.timeout(WRITE_SECONDS):

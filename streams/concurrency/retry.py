@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from streams.notices import NOTICES
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -33,30 +35,37 @@ async def until_it_answers(
     is `unless` among those is raised.
 
     Logs the outage when it begins, every 15 s, and when it is over. `waits` is called with the error when the outage
-    has lasted 2 s, and with None when it is over.
+    has lasted 2 s, and with None when it is over. Such an outage is among the worker's notices, too, until nobody waits
+    for it any more.
     """
     pause, began, said = FIRST_PAUSE, 0.0, 0.0
-    while True:
-        try:
-            result = await operation()
-        except on as error:
-            if isinstance(error, unless):
-                raise
-            now = time.monotonic()
-            began = began or now
-            if now - said >= SAY_AGAIN:
-                said = now
-                log.warning("%s: %s: waiting for it, since %.0f s", what, error, now - began)
-            if waits is not None and now - began >= PATIENCE_SECONDS:
-                waits(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-        else:
-            if began:
-                log.warning("%s: it answers again, after %.1f s", what, time.monotonic() - began)
-                if waits is not None:
-                    waits(None)
-            return result
+    try:
+        while True:
+            try:
+                result = await operation()
+            except on as error:
+                if isinstance(error, unless):
+                    raise
+                now = time.monotonic()
+                began = began or now
+                if now - said >= SAY_AGAIN:
+                    said = now
+                    log.warning("%s: %s: waiting for it, since %.0f s", what, error, now - began)
+                if now - began >= PATIENCE_SECONDS:
+                    NOTICES.note("waiting", what, f"{what}: {error}: waiting for it")
+                    if waits is not None:
+                        waits(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                if began:
+                    log.warning("%s: it answers again, after %.1f s", what, time.monotonic() - began)
+                    if waits is not None:
+                        waits(None)
+                return result
+    finally:
+        if began:
+            NOTICES.over("waiting", what)
 
 
 async def retried(

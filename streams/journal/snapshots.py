@@ -14,6 +14,7 @@ from typing import Any, get_origin
 import msgspec
 
 from aggregates.decider import Decider
+from streams.notices import warn
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,8 @@ def name_of(type_: Any) -> str:
 def say_once(type: str, aggregate_id: str, why: object) -> None:
     """Log that an aggregate has no snapshot, once."""
     if (type, aggregate_id) not in _said:
-        log.warning("%s %r: no snapshot, it is read from its events: %s", type, aggregate_id, why)
+        text = "%s %r: no snapshot, it is read from its events: %s"
+        warn(log, "no-snapshot", f"{type} {aggregate_id}", text, type, aggregate_id, why)
         _said[type, aggregate_id] = None
         if len(_said) > _MOST_SAID:
             _said.popitem(last=False)

@@ -36,6 +36,7 @@ from streams.kafka.fetching.batches import (
     unreadable_record,
 )
 from streams.kafka.fetching.sessions import SessionFetcher
+from streams.notices import say_error
 
 __all__ = ["AIOKafkaConsumer", "UnreadableRecord"]
 
@@ -116,7 +117,8 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             return
         if _is_new(_said_of, (self._tp, offset)):
             which = f"the record at offset {offset}" if first == offset else f"what is at offsets {first} to {offset}"
-            log.error("%s-%d: %s cannot be read, and is passed over: %s", *self._tp, which, reason)
+            text = "%s-%d: %s cannot be read, and is passed over: %s"
+            say_error(log, "strangers-record", "{}-{}".format(*self._tp), text, *self._tp, which, reason)
         yield unreadable_record(self._tp, first, offset, -1, reason)
 
     def _passes_over(self, batch: Any) -> bool:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+from streams.notices import say_error, warn
 from streams.security.refusals import TopicForbidden
 from streams.security.reply_topics import ANYWHERE, ReplyTopics
 from streams.slices import partition_of
@@ -108,7 +109,7 @@ class Sender:
             if len(self._refused) >= MAX_REPLY_TOPICS:
                 self._refused.clear()
             self._refused.add(topic)
-            log.warning("no replies to %r: %s", topic, self._allowed.refusal(topic))
+            warn(log, "no-replies", topic, "no replies to %r: %s", topic, self._allowed.refusal(topic))
 
     async def _look_up(self, topic: str) -> None:
         partitions = None
@@ -116,7 +117,7 @@ class Sender:
             async with self._lookups:
                 partitions = await self._find(topic)
         except Exception as error:
-            log.warning("no replies to %r: %s", topic, error or repr(error))
+            warn(log, "no-replies", topic, "no replies to %r: %s", topic, error or repr(error))
         finally:
             waiting = self._waiting.pop(topic)
             if partitions is None:
@@ -177,9 +178,9 @@ class Sender:
             if now < self._say_again.get(topic, 0.0):
                 return
             self._say_again[topic] = now + SAY_AGAIN_SECONDS
-            log.error("messages to it are lost: %s", error)
+            say_error(log, "replies-lost", topic, "messages to it are lost: %s", error)
         else:
-            log.warning("%d messages to %s are lost: %r", count, topic, error)
+            warn(log, "replies-lost", topic, "%d messages to %s are lost: %r", count, topic, error)
 
     async def _settled(self, records: Sequence[ProducerRecord]) -> None:
         self.pending -= len(records)

@@ -24,6 +24,7 @@ from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_metadata import READ as READ
 from streams.kafka.topic_metadata import WRITE as WRITE
 from streams.kafka.topic_metadata import TopicMetadata, ask_any, cluster_id, look
+from streams.notices import warn
 from streams.security.refusals import TopicForbidden
 
 log = logging.getLogger(__name__)
@@ -225,7 +226,10 @@ def _are_led(topics: Iterable[Topic], present: Mapping[str, TopicMetadata]) -> b
 def _warn_of_few_copies(present: Mapping[str, TopicMetadata], wanted: int) -> None:
     """Warn about topics that are not kept as often as they might be."""
     if few := sorted(name for name, topic in present.items() if topic.copies < wanted):
-        log.warning(
+        warn(
+            log,
+            "topic-copies",
+            "",
             "%s: Kafka keeps fewer than %d copies, and what it has acknowledged may be lost with a broker: give them %d"
             ' by kafka-reassign-partitions, see "Topics" in docs/operations.md',
             ", ".join(few),
@@ -243,7 +247,10 @@ async def _look_at_settings(client: Any, wanted: Mapping[str, Topic], present: M
     for name, settings in (await _settings(client, sorted(asked))).items():
         times, acknowledged = settings.get("message.timestamp.type"), settings.get("min.insync.replicas")
         if name in commands and times not in (None, "LogAppendTime"):
-            log.warning(
+            warn(
+                log,
+                "topic-clock",
+                name,
                 "topic %s has message.timestamp.type=%s: a command is dated by its sender's clock, and Kafka removes"
                 " what that says is old; let it have LogAppendTime",
                 name,
@@ -252,9 +259,8 @@ async def _look_at_settings(client: Any, wanted: Mapping[str, Topic], present: M
         if acknowledged == "1" and present[name].copies >= USUAL_COPIES:
             unsafe.append(name)
     if unsafe:
-        log.warning(
-            "%s: min.insync.replicas=1, and what one broker alone has is acknowledged: set it to 2", ", ".join(unsafe)
-        )
+        text = "%s: min.insync.replicas=1, and what one broker alone has is acknowledged: set it to 2"
+        warn(log, "topic-one-copy", "", text, ", ".join(unsafe))
 
 
 async def _settings(client: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -26,6 +26,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel
 from streams.membership.group import Group
+from streams.notices import warn
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ class Peers:
                     await reader.read(1)  # a worker says nothing unasked: until it, or its machine, closes
                 writer.close()
                 await asyncio.sleep(AGAIN_SECONDS)
-        log.warning("the worker at %s:%d has gone: it is taken out of the group", peer.host, peer.port)
+        text = "the worker at %s:%d has gone: it is taken out of the group"
+        warn(log, "worker-gone", f"{peer.host}:{peer.port}", text, peer.host, peer.port)
         try:
             await self._group.remove(peer.member_id)
         except (KafkaError, OSError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import PendingSnapshot, encode_snapshots
 from streams.journal.port import Commit, Journal, Unavailable
+from streams.notices import say_error
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +173,10 @@ class Derivation:
     def _log_refused(self, pending: PendingSnapshot, error: Exception) -> None:
         if pending.aggregate_id not in self._without_snapshot and len(self._without_snapshot) < MOST_LEFT_OUT:
             self._without_snapshot.add(pending.aggregate_id)
-            log.error(
+            say_error(
+                log,
+                "no-snapshot",
+                f"{self._type} {pending.aggregate_id}",
                 "%s: no snapshot of %r: it is loaded from all its events until there is one: %s: %.300s",
                 self._log,
                 pending.aggregate_id,

@@ -25,6 +25,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Fenced, Unavailable
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.notices import NOTICES
 from streams.ownership.command_reading import CommandReading
 from streams.ownership.owner import TAKE_OVER_SECONDS, Owner
 from streams.ownership.takeover import LogSealed
@@ -123,6 +124,7 @@ class OwnedLog:
         """Whether a task that has ended has done so by an error, which is said."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
+            NOTICES.note("owner-failed", self.name, f"{self.name}: its task failed, and begins anew: {error!r}")
             log.error("%s: its task failed, and begins anew", self.name, exc_info=error)
         return error is not None
 

@@ -26,6 +26,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Fenced, Journal, SliceHead, Unavailable
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
+from streams.notices import NOTICES, Kind
 from streams.observability.instruments import Instruments
 from streams.observability.owner_metrics import OwnerMetrics
 from streams.ownership.derivation import Derivation, Dispatch
@@ -263,6 +264,9 @@ class Owner:
         if not self._ended:
             self.lost, self.why_lost = error, reason or _reason(error)
             self._metrics.lost(error)
+            if not isinstance(error, Unavailable):
+                kind: Kind = "fenced" if isinstance(error, Fenced) else "owner-failed"
+                NOTICES.note(kind, self.log, f"{self.log}: given up: {self.why_lost}")
             self._end(self.why_lost)
 
     async def close(self, seconds: float = CLOSE_SECONDS, why: str = "this worker stops") -> None:

@@ -16,6 +16,7 @@ from streams.journal.port import NOTHING_CONSUMED, Commit, Fenced, Log, SliceHea
 from streams.journal.slice_log import seals_before
 from streams.kafka.command_slices import CommandSlices
 from streams.moments import now
+from streams.notices import say_error, warn
 
 log = logging.getLogger(__name__)
 
@@ -134,15 +135,17 @@ def _lost(covered: Mapping[int, SliceHead], ends: Mapping[int, int]) -> dict[int
 def _from_the_beginning(name: str, slices: Mapping[int, SliceHead]) -> dict[int, SliceHead]:
     since = {slice: head.offset for slice, head in slices.items() if head.offset != NOTHING_CONSUMED}
     if since:
-        log.warning(
-            "%s: the command topic was deleted and made again since %s: starting at its beginning", name, _places(since)
-        )
+        text = "%s: the command topic was deleted and made again since %s: starting at its beginning"
+        warn(log, "topic-made-again", name, text, name, _places(since))
     return {slice: replace(head, offset=NOTHING_CONSUMED) for slice, head in slices.items()}
 
 
 def _without_lost(name: str, lost: Mapping[int, SliceHead], ends: Mapping[int, int]) -> dict[int, SliceHead]:
     # What is left of these slices is done; new commands get offsets that were given out before.
-    log.error(
+    say_error(
+        log,
+        "commands-lost",
+        name,
         "%s: Kafka has lost commands that it had acknowledged: the journal covers %s, the topic ends before %s: going "
         "on from there. Whoever got no reply sends again; look at the brokers",
         name,

@@ -18,6 +18,7 @@ from streams.journal.event_decoding import NotReadableYet
 from streams.journal.position import stream_name
 from streams.kafka.client import ProducerRecord
 from streams.kafka.published_through import published_place
+from streams.notices import say_error
 from streams.principals.signature import SigningKeys
 from streams.processes.process_signature import ProcessSignature, principal_of
 from streams.slices import partition_of
@@ -132,4 +133,5 @@ class EventMeaning:
         place = record.topic, record.partition
         if self._logged.get(place, -1) < record.offset:
             self._logged[place] = record.offset
-            log.error("%s-%d: offset %d is no event of ours, and is passed over: %s", *place, record.offset, error)
+            text = "%s-%d: offset %d is no event of ours, and is passed over: %s"
+            say_error(log, "strangers-record", "{}-{}".format(*place), text, *place, record.offset, error)

@@ -27,6 +27,7 @@ from streams.membership.group import KafkaGroup
 from streams.membership.member_file import Membership
 from streams.membership.peers import Peers
 from streams.membership.seats import SeatAssignor
+from streams.notices import warn
 from streams.observability.instruments import Instruments
 from streams.observability.requests import RequestMetrics
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
@@ -237,9 +238,8 @@ class Application(faust.App):  # type: ignore[misc]
         if self.access is not None:
             log_changes()
             if self.conf.web_ssl_context is None and not is_loopback(self.conf.web_bind):
-                log.warning(
-                    "tokens come to this port in the clear, unless a proxy before it has TLS: HTTP_TLS_CERT_FILE"
-                )
+                text = "tokens come to this port in the clear, unless a proxy before it has TLS: HTTP_TLS_CERT_FILE"
+                warn(log, "tokens-in-clear", "", text)
 
     def need_of(self, view: Any, method: str) -> Need:
         """The right that one method of a view needs: as it says itself, else that of an operator."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from faust.web.drivers.aiohttp import Web as FaustWeb
 
+from streams.notices import warn
 from streams.runtime.log_lines import RateLimit
 
 log = logging.getLogger(__name__)
@@ -228,13 +229,15 @@ class OpenConnections:
         if connection.address:
             self._of_one(connection, self._by_address.setdefault(connection.address, {}))
         if len(self._open) > self.most:
-            log.warning("%d connections are open, the most there may be: the oldest idle ones are closed", self.most)
+            text = "%d connections are open, the most there may be: the oldest idle ones are closed"
+            warn(log, "connections-full", "", text, self.most)
             self._close(next(chain(self.idle, self.stalled), connection))
 
     def _of_one(self, connection: Connection, of_one: dict[Connection, None]) -> None:
         of_one[connection] = None
         if len(of_one) > self.most_of_one:
-            log.warning("%s has %d connections, the most there may be of one", connection.address, self.most_of_one)
+            address, text = connection.address, "%s has %d connections, the most there may be of one"
+            warn(log, "client-connections", address, text, address, self.most_of_one)
             self._close(next((each for each in of_one if each.is_idle or each in self.stalled), connection))
 
     def _close(self, victim: Connection) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from streams.notices import NOTICES, say_error
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -82,9 +83,11 @@ class Renewed(Generic[T]):
             if stamp != self._made_of:
                 self._value, self._made_of = self._make(), stamp
                 log.warning("%s: its files are renewed, and count from now on", self._setting)
-            self._said = ""
+            if self._said:
+                self._said = ""
+                NOTICES.over("file-unreadable", self._setting)
         except (OSError, SettingsError) as error:
             reason = str(error) if isinstance(error, SettingsError) else f"{self._setting}: {error}"
             if reason != self._said:
                 self._said = reason
-                log.error("%s; what stood there before goes on to count", reason)
+                say_error(log, "file-unreadable", self._setting, "%s; what stood there before goes on to count", reason)

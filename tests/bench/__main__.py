@@ -54,13 +54,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=100_000, help="commands a round (default 100000)")
     parser.add_argument("--orders", type=int, default=5_000, help="orders they go to, at random (default 5000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each, in turn (default 3)")
-    parser.add_argument("--many", type=int, default=1_000_000, help="cold: orders that there are (default 1000000)")
+    parser.add_argument(
+        "--many", type=int, help="cold, console: orders that there are (default 1000000; of the console 100000)"
+    )
     parser.add_argument("--cold", type=int, default=20_000, help="cold: commands a round (default 20000)")
     parser.add_argument("--kills", type=int, default=10, help="takeover: workers killed with kill -9 (default 10)")
     parser.add_argument("--times", type=int, default=2, help="takeover: other changes of hands, of each (default 2)")
     parser.add_argument("--minutes", type=float, default=10.0, help="alarms: for so long (default 10)")
     parser.add_argument("--busy", type=int, default=10, help="alarms: processes that are busy beside (default 10)")
-    parser.add_argument("--events", type=int, default=100_000, help="tables: events to apply (default 100000)")
+    parser.add_argument(
+        "--events", type=int, help="tables, console: events to apply (default 100000; of the console 1000000)"
+    )
     parser.add_argument("--hot", type=int, default=50, help="tables: orders when they are hot (default 50)")
     parser.add_argument("--rows", type=int, default=50_000, help="tables: rows to weigh (default 50000)")
     some = ["apply", "rebuild", "rows"]
@@ -74,7 +78,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=[50, 500, 2_000],
         help="ordinary: commands a second (default 50 500 2000)",
     )
-    parser.add_argument("--seconds", type=int, default=20, help="ordinary: at each rate, a round (default 20)")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=20,
+        help="ordinary: at each rate, a round; console: of each look (default 20)",
+    )
     parser.add_argument(
         "--idle", type=int, default=30, help="ordinary, idle: seconds without commands, a round (default 30)"
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.bench.alarms import measure_alarms
 from tests.bench.cold import measure_cold
 from tests.bench.commands import measure_commands, measure_growth
+from tests.bench.console import measure_console
 from tests.bench.flat.claims import measure_flat
 from tests.bench.gateway import measure_gateway
 from tests.bench.idle_system import measure_idle_system
@@ -49,7 +50,7 @@ async def _serialization(options: argparse.Namespace) -> Measured:
 
 
 async def _tables(options: argparse.Namespace) -> Measured:
-    sizes = Sizes(options.events, options.orders, options.hot, options.rows, options.rounds, options.only)
+    sizes = Sizes(options.events or 100_000, options.orders, options.hot, options.rows, options.rounds, options.only)
     return await measure_tables(sizes)
 
 
@@ -63,7 +64,7 @@ PARTS = [
     Part(
         "cold",
         "the same where there are a million orders, none of them in memory",
-        lambda o: measure_cold(o.many, o.cold, o.rounds),
+        lambda o: measure_cold(o.many or 1_000_000, o.cold, o.rounds),
         3,
     ),
     Part(
@@ -101,6 +102,11 @@ PARTS = [
         lambda o: measure_alarms(o.minutes, o.busy),
     ),
     Part("flat", "what does not grow with the journal, with plots", lambda o: measure_flat()),
+    Part(
+        "console",
+        "the console: its pages, the routes that it asks, and a worker that ten people look at",
+        lambda o: measure_console(o.many or 100_000, o.events or 1_000_000, o.seconds),
+    ),
     Part("metrics", "what counting costs a command", lambda o: measure_metrics()),
     Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
     Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),

@@ -84,10 +84,12 @@ def one_by_one(orders: int, events: int) -> Iterator[tuple[int, Event]]:
 
 
 class Written:
-    """The logs of orders of one namespace, whose only writer this is."""
+    """The logs of orders of one namespace, whose only writer this is. With `derives` what is derived of them is
+    written, too, so that orders can be looked at and loaded."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, derives: bool = False) -> None:
         self.settings = settings
+        self._derives = derives
         self.context = AggregateType("orders", order, settings, "shop")
         self.topic = topics.events_topic(settings.namespace, "order")
         self.count = 0
@@ -139,6 +141,8 @@ class Written:
             part = events[start : start + size]
             commit = self._next(self._layout.log(log), part)
             await self._journal.append(commit)
+            if self._derives:
+                await self._journal.derive([commit])
             self._heads[log] = commit
             self.count += len(part)
             for number, _ in part:
@@ -156,7 +160,9 @@ class Written:
             slices[slice] = SliceHead(slices.get(slice, SliceHead()).offset + 1, nr)
         whole = {slice: slices.get(slice, SliceHead()) for slice in span.slices}
         recorded = tuple(self._recorded(number, event) for number, event in events)
-        return Commit(log_name("order", span.number), nr, 1, "bench", "bench", whole, 0, datetime.now(UTC), recorded)
+        derived = nr - 1 if self._derives else 0
+        log = log_name("order", span.number)
+        return Commit(log, nr, 1, "bench", "bench", whole, derived, datetime.now(UTC), recorded)
 
     def _recorded(self, number: int, event: Event) -> RecordedEvent:
         id = order_id(number)

@@ -1,72 +1,79 @@
-"""Takes the pictures of `docs/console.md`, over a shop of which some is broken: `python -m tests.browser.pictures`."""
+"""`python -m tests.browser.pictures` takes the pictures of `docs/console.md`: each page over a month of sales that was
+replayed as `make demo` does, and over a shop of which five things are broken."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import io
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
+from examples.demo.__main__ import first_sale
+from streams.moments import in_utc, now
 from tests import machine_tools
+from tests.browser import broken
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.letters import line_raised
 from tests.browser.screens import screen
 from tests.e2e.client import eventually
 from tests.e2e.system import ROOT, System
-from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, Worker
+from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, TIMERS, USERS, Worker
 
 FOLDER = ROOT / "docs" / "pictures"
 WIDTH, HEIGHT, COLOURS = 1180, 820, 96
-LINES = [("tea", "Tea, 100 g", 2, "2.55"), ("cup", "A cup", 1, "4.95")]
-ORDER = "536365"
+DAYS = 31
+ALIKE = ("536366", "536366", "536367")
+"""Orders of which a line failed."""
 START_SECONDS = 180.0
-POINTS_SECONDS = 35
-"""For so long the shop is busy before the last hour is looked at."""
+REPLAY_SECONDS = 1_800.0
+WELL_SECONDS = 120.0
+MODULES = (ORDERS, PRODUCTS, USERS, CHECKOUT, TIMERS, PROJECTIONS)
+
+Shown = Callable[[Page], Awaitable[None]]
 
 
-async def command(system: System, type: str, id: str, sent: str, /, **data: Any) -> None:
-    """Send a command that is accepted."""
-    reply = await system.ask(type, id, sent, data, seconds=60)
-    assert "accepted" == reply["status"], reply
+@dataclass(frozen=True)
+class Picture:
+    """A page: the name of its file, its address, and when it is to be taken."""
+
+    name: str
+    address: str
+    is_shown: Shown
+    phone: bool = False
 
 
-async def sell(system: System, id: str) -> None:
-    """An order of two lines, of which one is taken away again."""
-    await command(system, "order", id, "OpenOrder", user_id="17850", kind="sale", country="France")
-    for sku, description, quantity, price in LINES:
-        await command(
-            system, "order", id, "AddLine", sku=sku, description=description, quantity=quantity, unit_price=price
-        )
-    await command(system, "order", id, "RemoveLine", sku="cup")
-    await system.ask("order", id, "PlaceOrder", {}, id=f"place-{id}", seconds=60)
+def there(selector: str) -> Shown:
+    """It is taken when there is something like that."""
+
+    async def wait(page: Page) -> None:
+        await page.locator(selector).first.wait_for()
+
+    return wait
 
 
-async def busy(system: System, seconds: float) -> None:
-    """Sell for some seconds, now more and now less."""
-    loop, number = asyncio.get_running_loop(), 0
-    until = loop.time() + seconds
-    while loop.time() < until:
-        number += 1
-        await asyncio.gather(*(sell(system, f"{number}-{each}") for each in range(number % 7)))
+def said(*texts: str) -> Shown:
+    """It is taken when all of that is said."""
+
+    async def wait(page: Page) -> None:
+        for text in texts:
+            await page.get_by_text(text).first.wait_for()
+
+    return wait
 
 
-async def now(page: Page) -> None:
-    await page.get_by_text("Nobody decides the commands of users").wait_for()
-    await page.get_by_text("orders is paused").wait_for()
-
-
-async def aggregate(page: Page) -> None:
-    await page.locator(".state ins, .state del").first.wait_for()
-
-
-async def story(page: Page) -> None:
-    await page.locator(".story .step").nth(6).wait_for()
+async def tried(page: Page) -> None:
+    group = page.get_by_role("article", name="AddLine of order")
+    await group.get_by_role("button", name="Try all dry").click()
+    await group.get_by_text("would be accepted now").wait_for()
 
 
 async def logs(page: Page) -> None:
@@ -74,43 +81,18 @@ async def logs(page: Page) -> None:
     await page.locator(".places").first.wait_for()
 
 
-async def tables(page: Page) -> None:
-    await page.get_by_text("nobody needs it").wait_for()
-
-
-async def letters(page: Page) -> None:
-    group = page.get_by_role("article", name="AddLine of order")
-    await group.get_by_role("button", name="Try all dry").click()
-    await group.get_by_text("would be accepted now").wait_for()
-
-
-async def audit(page: Page) -> None:
-    await page.get_by_text("the disk is nearly full, ticket 17", exact=True).wait_for()
-
-
-PAGES: dict[str, tuple[str, Callable[[Page], Awaitable[None]]]] = {
-    "now": ("now", now),
-    "aggregate": (f"aggregate/order/{ORDER}?at=4", aggregate),
-    "story": (f"story/place-{ORDER}?type=order&aggregate={ORDER}", story),
-    "logs": ("logs", logs),
-    "tables": ("tables", tables),
-    "letters": ("letters", letters),
-    "audit": ("audit", audit),
-}
-
-
-async def take(url: str) -> None:
-    """The pictures of all pages; of the first one also as a phone and in the dark have it."""
+async def take(url: str, pictures: Iterable[Picture]) -> None:
+    """Take them, one after another; of some also as a phone in the dark has it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=machine_tools.chromium(), args=ARGUMENTS)
-        for name, (address, is_shown) in PAGES.items():
-            for suffix, width, dark in [("", WIDTH, False), *([("-phone", 360, True)] if name == "now" else [])]:
+        for picture in pictures:
+            for suffix, width, dark in [("", WIDTH, False), *([("-phone", 360, True)] if picture.phone else [])]:
                 context = await browser.new_context(**screen(width, HEIGHT, dark))
                 page = await context.new_page()
-                await page.goto(f"{url}/console#/{address}")
-                await is_shown(page)
+                await page.goto(f"{url}/console#/{picture.address}")
+                await picture.is_shown(page)
                 await page.evaluate("scrollTo(0, 0)")
-                save(await page.screenshot(animations="disabled"), FOLDER / f"console-{name}{suffix}.png")
+                save(await page.screenshot(animations="disabled"), FOLDER / f"console-{picture.name}{suffix}.png")
                 await context.close()
         await browser.close()
 
@@ -122,43 +104,128 @@ def save(picture: bytes, file: Path) -> None:
     print(f"{file.relative_to(ROOT)}: {file.stat().st_size:,} bytes", flush=True)
 
 
-async def break_some(system: System, door: Worker) -> None:
-    """A pause, commands that failed, and a table that nobody needs; and no worker of users or timers is up."""
+async def of_the_month(data: Path | None) -> None:
+    """Replay a month of sales, and look at all that it has left; then at what needs somebody."""
+    async with shop() as system:
+        workers = {module: system.start(module) for module in MODULES}
+        await asyncio.gather(*(system.all_served(worker, seconds=START_SECONDS) for worker in workers.values()))
+        door = workers[PROJECTIONS]
+        order = await replay(system, door, data)
+        await eventually(lambda: is_well(system, door), WELL_SECONDS, "not all is well after the replay")
+        _, history, _ = await system.get(door, f"/orders/{order}/history")
+        [placed] = [event["position"] for event in history["events"] if event["type"] == "OrderPlaced"]
+        changed = f"aggregate/order/{order}?at={min(4, len(history['events']))}"
+        await take(
+            door.url,
+            [
+                Picture("now", "now", said("All is well."), phone=True),
+                Picture("aggregate", changed, there(".state ins, .state del")),
+                Picture("story", f"story/{placed}", there(".story .step >> nth=6")),
+                Picture("logs", "logs", logs),
+            ],
+        )
+        await give_orders(system, door)
+        await take(
+            door.url,
+            [
+                Picture("tables", "tables", said("nobody needs it")),
+                Picture("timers", "timers", there("main tbody tr >> nth=2")),
+                Picture("letters", "letters", tried),
+                Picture("audit", "audit", said("the disk is nearly full, ticket 17")),
+            ],
+        )
+
+
+@contextlib.asynccontextmanager
+async def shop() -> AsyncIterator[System]:
+    """A system of its own, of which nothing is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        system = System(Path(folder), f"sqlite:///{folder}/journal")
+        await system.open()
+        try:
+            yield system
+        finally:
+            await system.close()
+
+
+async def replay(system: System, door: Worker, data: Path | None) -> str:
+    """Replay the first month of a file, or of generated sales as `make demo` has them, until each checkout is over.
+    Returns the first order."""
+    file = data or system.data / "sales.csv.gz"
+    if data is None:
+        await run(system, "generate-sales", str(file), "--days", str(DAYS))
+    first = first_sale(file)
+    until = first.end_of_month.isoformat()
+    await run(system, "replay", str(file), "--until", until, "--confirmed", "--url", door.url)
+    return first.invoice
+
+
+async def run(system: System, *arguments: str) -> None:
+    """A command of the read side's app, which is to succeed."""
+    ended = await system.run("-A", PROJECTIONS, *arguments, timeout=REPLAY_SECONDS)
+    print(ended.stdout, flush=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+async def is_well(system: System, door: Worker) -> bool:
+    status, verdict, _ = await system.get(door, "/findings")
+    return status == 200 and verdict["verdict"] == "well"
+
+
+async def give_orders(system: System, door: Worker) -> None:
+    """A pause, a table that nobody needs, timers that wait, and commands that have failed."""
     for path, body in (
         ("orders/pause", {"reason": "the disk is nearly full, ticket 17"}),
-        ("products/rebuild", {"again": True}),
+        ("orders/resume", {"reason": "there is room again"}),
+        ("products/rebuild", {"again": True, "reason": "to see how long it takes"}),
     ):
         async with system.http.post(f"{door.url}/projections/{path}", json=body) as response:
             assert response.status < 300, await response.text()
-    await system.ask("order", ORDER, "ShipOrdr", {}, seconds=60)
-    await command(system, "order", "536366", "OpenOrder", user_id="17850", kind="sale", country="France")
-    for number, order in enumerate(("536366", "536366", "536367")):
+    for number, order in enumerate(ALIKE):
+        send = {"to": "order", "id": f"{order}-1", "command": "CancelOrder", "data": '{"reason": "not paid"}'}
+        timer = {**send, "due": in_utc(now() + timedelta(days=2, hours=number)), "command_id": None}
+        await system.ask("timer", f"unpaid:{order}:{number}", "ScheduleTimer", timer, seconds=60)
+    opened = {"user_id": "17850", "kind": "sale", "country": "France"}
+    for order in {*ALIKE}:
+        await system.ask("order", f"{order}-1", "OpenOrder", opened, seconds=60)
+    for number, order in enumerate(ALIKE):
         line = {"sku": f"cup-{number}", "description": "A cup", "quantity": 1, "unit_price": "4.95"}
-        await line_raised(system, order, f"line-{number}", line, "ZeroDivisionError: division by zero")
+        await line_raised(system, f"{order}-1", f"line-{number}", line, "ZeroDivisionError: division by zero")
 
     async def is_built() -> bool:
         _, told, _ = await system.get(door, "/projections/products")
         return any(table["state"] == "to drop" for table in told["tables"])
 
-    await eventually(is_built, 60, "the table is not built")
+    await eventually(is_built, 120, "the table is not built")
+
+
+async def of_the_broken() -> None:
+    """Look at a shop of which five things are broken."""
+    async with shop() as system:
+        workers = await broken.start(system)
+        await broken.break_five(system, workers)
+        id = broken.POISONED
+        await take(
+            workers[broken.READ_SIDE].url,
+            [
+                Picture("broken", "now", said("Nobody decides the commands of products"), phone=True),
+                Picture("broken-aggregate", f"aggregate/order/{id}", there(".state ins, .state del")),
+                Picture("broken-logs", "logs", there(".places")),
+                Picture("broken-tables", "tables", there("main article")),
+                Picture("broken-letters", "letters", said(f"order {id}")),
+            ],
+        )
 
 
 async def main() -> None:
-    """Start a shop, look at it, and end it."""
-    with tempfile.TemporaryDirectory() as folder:
-        system = System(Path(folder), f"sqlite:///{folder}/journal")
-        await system.open()
-        try:
-            workers = {module: system.start(module) for module in (ORDERS, PRODUCTS, CHECKOUT, PROJECTIONS)}
-            await asyncio.gather(*(system.all_served(worker, seconds=START_SECONDS) for worker in workers.values()))
-            await command(system, "product", "tea", "DefineProduct", name="Tea", price="2.55")
-            await command(system, "product", "tea", "Restock", quantity=9_000)
-            await sell(system, ORDER)
-            await busy(system, POINTS_SECONDS)
-            await break_some(system, workers[PROJECTIONS])
-            await take(workers[PROJECTIONS].url)
-        finally:
-            await system.close()
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.pictures", description=__doc__)
+    parser.add_argument("--data", type=Path, metavar="FILE", help='an "Online Retail" CSV; else generated sales')
+    parser.add_argument("--only", choices=("month", "broken"), help="those of one of the two systems")
+    options = parser.parse_args()
+    if options.only != "broken":
+        await of_the_month(options.data)
+    if options.only != "month":
+        await of_the_broken()
 
 
 if __name__ == "__main__":

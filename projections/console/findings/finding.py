@@ -11,7 +11,8 @@ import msgspec
 
 Severity = Literal["act", "look", "note"]
 """`act`: something stands still, or cannot be asked for; `look`: it may become so; `note`: all is as it should be."""
-Kind = Literal["context", "log", "stream", "projection", "table", "type", "aggregate", "key", "worker"]
+Kind = Literal["context", "log", "stream", "projection", "table", "type", "aggregate", "key", "worker", "subject"]
+"""`subject`: whatever a worker has spoken of: a topic, a file, a host."""
 
 
 class Concern(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from projections.operations.status import ProjectionStatus
+from streams.notices import Notice
 from streams.processes.router import InputPosition
 from streams.web.lag import StreamLag
 from streams.web.owners import LogStatus
@@ -22,6 +23,7 @@ class CommandWorker(msgspec.Struct, frozen=True, kw_only=True):
     troubles  what keeps it from being ready; empty when it is
     owned     the logs that are placed in it
     inputs    the events topics that its process managers hear
+    notices   what it has said that somebody should know of
     """
 
     url: str
@@ -30,6 +32,7 @@ class CommandWorker(msgspec.Struct, frozen=True, kw_only=True):
     troubles: str = ""
     owned: Sequence[LogStatus] = ()
     inputs: Sequence[InputPosition] = ()
+    notices: Sequence[Notice] = ()
 
 
 class Takeover(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +70,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadWorker(msgspec.Struct, frozen=True):
-    """A worker of the read side: what keeps it from being ready, what it serves less of than it might, and the timer
-    that is due first of those whose rows it has."""
+    """A worker of the read side: what keeps it from being ready, what it serves less of than it might, the timer
+    that is due first of those whose rows it has, and what it has said that somebody should know of."""
 
     url: str
     troubles: Mapping[str, str] = {}
     limits: Sequence[str] = ()
     first_due: str | None = None
+    notices: Sequence[Notice] = ()
 
 
 class LetterGroup(msgspec.Struct, frozen=True, kw_only=True):

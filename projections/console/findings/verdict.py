@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from projections.console.findings import commands, owners, tables
+from projections.console.findings import commands, notices, owners, tables
 from projections.console.findings.finding import Concern, Finding, Remedy, Severity
 from projections.console.findings.snapshot import Snapshot
 
@@ -35,6 +35,7 @@ CHECKS: Mapping[str, Sequence[Rule]] = {
     "dead letters": [commands.command_has_failed],
     "quarantine": [commands.aggregate_is_quarantined],
     "timers": [commands.timer_is_late],
+    "notices": [notices.somebody_should_know],
 }
 """The rules, by what they look at."""
 URGENT: Mapping[Severity, int] = {"act": 0, "look": 1, "note": 2}

@@ -22,6 +22,7 @@ from faust.types import TP
 from projections.stores.declaration import Indexes
 from projections.stores.sql_columns import SqlColumns
 from streams.journal.port import Unavailable
+from streams.notices import say_error, warn
 from streams.runtime.application import Application
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,8 @@ class LocalStore:
             self._end_without_room(error)
             if not self.is_damage(error):
                 raise
-            log.warning("%s: made again from the changelog: it cannot be opened: %s", self.name_of(partition), error)
+            name, text = self.name_of(partition), "%s: made again from the changelog: it cannot be opened: %s"
+            warn(log, "table-damaged", name, text, name, error)
             self.remove_files(partition)
             return open_files()
 
@@ -127,8 +129,8 @@ class LocalStore:
         """What to raise when the database has raised `error`; asks for a rebalance when the partition is damaged."""
         if self.is_damage(error) and partition not in self.damaged:
             self.damaged |= self.damaged_with(partition)
-            why = "out of service until it is made again from the changelog"
-            log.error("%s: %s: %s", self.name_of(partition), why, str(error))  # who keeps an error keeps files open
+            name, text = self.name_of(partition), "%s: out of service until it is made again from the changelog: %s"
+            say_error(log, "table-damaged", name, text, name, str(error))  # who keeps an error keeps files open
             self.app.consumer.rejoin()
         return TableError(f"{self.name_of(partition)}: {error}")
 

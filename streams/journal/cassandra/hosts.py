@@ -11,6 +11,7 @@ from cassandra.connection import DefaultEndPoint, DefaultEndPointFactory, EndPoi
 from cassandra.policies import HostStateListener
 
 from streams.journal.cassandra.address import CassandraAddress
+from streams.notices import NOTICES, warn
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +86,13 @@ class Hosts(HostStateListener):  # type: ignore[misc]
     def on_down(self, host: Any) -> None:
         if (where := str(host.endpoint)) not in self._down:
             self._down.add(where)
-            log.warning("Cassandra: the host %s is down", where)
+            warn(log, "host-down", where, "Cassandra: the host %s is down", where)
         self._look_later()
 
     def on_up(self, host: Any) -> None:
         if (where := str(host.endpoint)) in self._down:
             self._down.discard(where)
+            NOTICES.over("host-down", where)
             log.warning("Cassandra: the host %s is up again", where)
 
     def on_add(self, host: Any) -> None:
@@ -98,6 +100,7 @@ class Hosts(HostStateListener):  # type: ignore[misc]
 
     def on_remove(self, host: Any) -> None:
         self._down.discard(str(host.endpoint))
+        NOTICES.over("host-down", str(host.endpoint))
 
     def _look_later(self) -> None:
         if not any(host.is_up for host in self._cluster.metadata.all_hosts()):

@@ -9,6 +9,7 @@ from itertools import islice
 from streams.deciding.messages import Message
 from streams.journal.port import Unavailable
 from streams.kafka.command_slices import CommandSlices
+from streams.notices import say_error
 from streams.ownership.intake.command_queue import CommandQueue
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,10 @@ class PartitionIntake:
         if end < due:
             ends = f"partition {self._slice} of the command topic ends before offset {end}"
             raise CommandsMissing(f"{ends}, and {due} was due: Kafka has lost commands")
-        log.error(
+        say_error(
+            log,
+            "commands-lost",
+            self._name,
             "%s: Kafka had lost commands of partition %d before offset %d, and new ones have taken their places: those "
             "are skipped. Whoever got no reply sends again; look at the brokers",
             self._name,

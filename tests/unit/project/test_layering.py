@@ -32,6 +32,7 @@ schemas
 schemas.release
 schemas.drafting
 streams.text streams.moments streams.limits streams.slices streams.secret
+streams.notices
 streams.security.access
 streams.settings
 streams.extras
