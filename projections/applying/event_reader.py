@@ -19,6 +19,7 @@ from streams.journal.event_view import pieces
 from streams.journal.port import Journal, RecordedEvent, SliceHead, Unavailable
 from streams.journal.position import BEGINNING, Place, Position, parse_place, stream_slice, stream_type
 from streams.kafka.published_through import JournalBehind, journal_is_behind, published_place
+from streams.observability.traces import HEADER
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class Event(NamedTuple):
 
     `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
     `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
-    of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
+    of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from. `trace` is
+    the `traceparent` of who has sent it, or of where its transmission began.
     """
 
     at: Place
@@ -60,6 +62,7 @@ class Event(NamedTuple):
     next_offset: int
     source: EventRecord
     follows: Place | None = None
+    trace: bytes = b""
 
     @property
     def offset(self) -> int:
@@ -126,6 +129,7 @@ def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Pub
         next_offset=record.offset + 1,
         source=record,
         follows=follows,
+        trace=attributes.get(HEADER) or attributes.get("ce_traceparent") or b"",
     )
 
 
