@@ -46,6 +46,7 @@ from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
+from streams.observability.event_traces import TableTraces
 from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
 from streams.principals.signature import Signed
@@ -231,6 +232,7 @@ class ReadSide(Part):
             dead_letters=ProjectionDeadLetters(self.dead_letters_topic, self.broker),
             at_once=self._at_once,
             metrics=TableMetrics(self.app.instruments, type_),
+            traces=None if self.app.span_tracer is None else TableTraces(self.app.span_tracer, topic),
         )
 
     async def start(self) -> None:

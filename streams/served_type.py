@@ -28,8 +28,10 @@ from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.observability import catalog
+from streams.observability.event_traces import SendTraces
 from streams.observability.instruments import Instruments
 from streams.observability.owner_metrics import OwnerMetrics
+from streams.observability.owner_traces import OwnerTraces
 from streams.ownership.assignment import Assignment
 from streams.ownership.follower import LogFollower
 from streams.ownership.layout_watch import LayoutWatch
@@ -88,6 +90,9 @@ class ServedType(Part):
         self._keys = keys
         self._new_follower = new_follower
         self._metrics = OwnerMetrics(app.instruments, type, context.decider.commands)
+        self._traces = (
+            OwnerTraces(app.span_tracer, type, context.commands_topic) if app.span_tracer is not None else None
+        )
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(
             broker,
@@ -111,6 +116,7 @@ class ServedType(Part):
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
         context, settings = self.context, self.context.settings
+        traces = SendTraces(self._app.span_tracer, self.type) if self._app.span_tracer is not None else None
         self._dispatcher = CommandDispatcher(
             sends=process.sends,
             codec=context.events,
@@ -122,6 +128,7 @@ class ServedType(Part):
             dead_letters_topic=context.dead_letters_topic,
             sent=self._app.instruments.counter(catalog.COMMANDS_SENT),
             signature=ProcessSignature(self.type, self._keys),
+            traces=traces,
         )
         for other in process.sends_to:
             self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
@@ -135,6 +142,7 @@ class ServedType(Part):
                 schema_root=context.schema_root,
                 broker=self._broker,
                 keys=self._keys,
+                traces=traces,
             )
             self.topics += self.router.topics
 
@@ -213,6 +221,7 @@ class ServedType(Part):
             dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
             follower=follower,
             metrics=self._metrics,
+            traces=self._traces,
         )
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:

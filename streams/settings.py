@@ -15,6 +15,7 @@ from msgspec import Meta
 from streams.limits import MIB, Limits
 from streams.secret import NO_SECRET, Secret, SecretUnreadable
 from streams.security.access import MECHANISMS, PROTOCOLS, KafkaAccess
+from streams.trace_settings import TraceSettings
 
 KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {
@@ -31,6 +32,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,47}|")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_TRACE_PAGE = re.compile(r"https?://[^\s/{}]+(/[^\s{}]*)?\{trace_id\}[^\s{}]*")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _NUMBERS: dict[type, tuple[re.Pattern[str], str]] = {int: (_WHOLE, "a whole number"), float: (_DECIMAL, "seconds")}
 
@@ -47,7 +49,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Settings(Limits, KafkaAccess):
+class Settings(Limits, KafkaAccess, TraceSettings):
     """The contract's settings; defaults are right for servers on this machine."""
 
     kafka_brokers: str = "kafka://127.0.0.1:9092"
@@ -212,6 +214,10 @@ def _read(name: str, hint: Any, text: str) -> Any:
         return ";".join(f"kafka://{broker}" for broker in _brokers(text))
     if name == "reply_topics" and not all(_TOPIC.fullmatch(part.strip()) for part in text.split(",")):
         raise SettingsError(f"{setting}={text!r}: use the beginnings of topics, as `replies.`, with , between several")
+    if name == "traces_url" and not _TRACE_PAGE.fullmatch(text):
+        raise SettingsError(
+            f"{setting}={text!r}: use a page with {{trace_id}}, as http://jaeger:16686/trace/{{trace_id}}"
+        )
     if name == "namespace" and not _NAMESPACE.fullmatch(text):
         raise SettingsError(f"{setting}={text!r}: use letters, digits, '.', '_' and '-', a letter first, at most 48")
     return text

@@ -20,6 +20,7 @@ from streams.journal.port import Journal, RecordedEvent, SliceHead, Unavailable
 from streams.journal.position import BEGINNING, Place, Position, parse_place, stream_slice, stream_type
 from streams.kafka.published_through import JournalBehind, journal_is_behind, published_place
 from streams.notices import warn
+from streams.observability.traces import HEADER
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class Event(NamedTuple):
 
     `follows` is the event before it in its stream, (0, 0) for the first, None where that is not known.
     `origin` is the first of `parts`, or says where it was published from when nothing came of it. `next_offset` is that
-    of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from.
+    of the record behind it, or -1 when it was not read from the topic. `source` is what it was read from. `trace` is
+    the `traceparent` of who has sent it, or of where its transmission began.
     """
 
     at: Place
@@ -61,6 +63,7 @@ class Event(NamedTuple):
     next_offset: int
     source: EventRecord
     follows: Place | None = None
+    trace: bytes = b""
 
     @property
     def offset(self) -> int:
@@ -127,6 +130,7 @@ def _event(record: EventRecord, attributes: Mapping[str, bytes], published: _Pub
         next_offset=record.offset + 1,
         source=record,
         follows=follows,
+        trace=attributes.get(HEADER) or attributes.get("ce_traceparent") or b"",
     )
 
 

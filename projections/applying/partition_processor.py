@@ -25,8 +25,11 @@ from projections.projection import Projection
 from projections.stores.rows import Changes, Rows
 from streams.concurrency.tasks import cancel
 from streams.journal.port import Unavailable
+from streams.journal.position import position_text
+from streams.observability.event_traces import AppliedEvent, TableTraces
 from streams.observability.instruments import Instruments
 from streams.observability.table_metrics import TableMetrics
+from streams.observability.traces import SAMPLED_BYTES
 
 T = TypeVar("T")
 
@@ -78,6 +81,7 @@ class PartitionProcessor:
         at_once: asyncio.Semaphore,
         moved: Callable[[], Awaitable[None]],
         metrics: TableMetrics | None = None,
+        traces: TableTraces | None = None,
     ) -> None:
         self.stream = events.name
         self.number = events.partition
@@ -88,6 +92,7 @@ class PartitionProcessor:
         self._dead_letters = dead_letters
         self._at_once = at_once
         self._metrics = metrics or TableMetrics(Instruments(), events.name)
+        self._traces = traces
         self._main = self._processor([])
         """Of the tables that are up to date."""
         self._work: dict[asyncio.Task[Any], None] = {}
@@ -268,9 +273,25 @@ class PartitionProcessor:
                 time.monotonic() - began,
                 is_live=is_live,
             )
+            if self._traces is not None:
+                self._trace(processor, batch, time.monotonic() - began)
             for table in failed:
                 self._catch_up(self.tables[table.table])
         await self.moved()
+
+    def _trace(self, processor: EventProcessor, batch: Batch, seconds: float) -> None:
+        kept = [event for event in batch.events if event.trace[-1:] in SAMPLED_BYTES]
+        if kept and self._traces is not None:
+            told = [
+                AppliedEvent(
+                    event.trace.decode(errors="replace"),
+                    position_text(self.stream, *event.at),
+                    event.origin.type,
+                    event.origin.time,
+                )
+                for event in kept
+            ]
+            self._traces.applied(told, [table.table for table in processor.tables], seconds)
 
     # -- those that are behind -------------------------------------------------------------------------------
 

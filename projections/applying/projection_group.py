@@ -19,6 +19,7 @@ from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
 from streams.concurrency.tasks import all_of, cancel, each_done
 from streams.journal.position import stream_name
+from streams.observability.event_traces import TableTraces
 from streams.observability.table_metrics import TableMetrics
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class ProjectionGroup:
         dead_letters: ProjectionDeadLetters,
         at_once: asyncio.Semaphore,
         metrics: TableMetrics | None = None,
+        traces: TableTraces | None = None,
     ) -> None:
         self.type = type
         self.kept = kept
@@ -60,6 +62,7 @@ class ProjectionGroup:
         self._dead_letters = dead_letters
         self._at_once = at_once
         self._metrics = metrics
+        self._traces = traces
         self._changing = asyncio.Lock()
         self._to_drop = asyncio.Event()
         self._dropping: asyncio.Task[None] | None = None
@@ -86,6 +89,7 @@ class ProjectionGroup:
                     at_once=self._at_once,
                     moved=partial(self._has_moved, number),
                     metrics=self._metrics,
+                    traces=self._traces,
                 )
                 self.partitions[number] = partition
             # Side by side: each asks its stores how far its tables are.

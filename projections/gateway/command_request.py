@@ -18,9 +18,11 @@ from projections.http.at_least import DEFAULT_WAIT, read_wait
 from projections.http.bodies import RequestBytes, read_bytes
 from projections.http.preconditions import expected_sequence
 from projections.http.problems import BadRequest, HttpProblem
+from projections.http.request_trace import RequestTrace
 from streams.deciding.messages import JSON, MAX_ID_LENGTH, command_headers
 from streams.journal.position import PATTERN
 from streams.kafka.client import partition_of
+from streams.observability.traces import HEADER
 from streams.principals.signature import Signed
 from streams.runtime.web_guard import is_json
 
@@ -49,6 +51,7 @@ class CheckedCommand(msgspec.Struct, frozen=True):
     name: str
     headers: list[tuple[str, bytes]]
     fingerprint: str
+    trace: RequestTrace | None = None
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,15 +79,18 @@ class CommandReader:
         self._partitions = partitions
         self._sign = sign
 
-    async def read(self, request: Any, type: str, id: str, room: RequestBytes) -> tuple[CheckedCommand, bytes]:
-        """The command of this id, and its data, as they go to Kafka, for which room is taken. Raises `HttpProblem`."""
+    async def read(
+        self, request: Any, type: str, id: str, room: RequestBytes, trace: RequestTrace | None = None
+    ) -> tuple[CheckedCommand, bytes]:
+        """The command of this id, and its data, as they go to Kafka, for which room is taken; in a trace, where that is
+        kept. Raises `HttpProblem`."""
         aggregate_id = read_path_id(request.rel_url.raw_path, 2)
         correlation_id = _text(request.headers, "X-Correlation-ID")
         partition = partition_of(aggregate_id.encode(), self._partitions)
         expected = expected_sequence(request.headers, type, partition)
         _check_content_type(request.headers)
         name, data, value = self.parse(type, await read_bytes(request, self._most, room))
-        traceparent = request.headers.get("traceparent", "")
+        traceparent = request.headers.get(HEADER, "") if trace is None else trace.start
         headers = command_headers(
             id,
             name,
@@ -96,12 +102,14 @@ class CommandReader:
             expected_sequence=expected,
             reply_key=id if correlation_id else "",
         )
+        if trace is not None:
+            headers += trace.headers
         headers += self._sign(Signed(type, aggregate_id, id, name, data, JSON, expected))
         size = len(aggregate_id.encode()) + len(data) + sum(len(key) + len(text) for key, text in headers)
         if size > self._most:
             raise self._too_large()
         same = fingerprint(type, aggregate_id, name, value, expected)
-        return CheckedCommand(id, type, aggregate_id, name, headers, same), data
+        return CheckedCommand(id, type, aggregate_id, name, headers, same, trace), data
 
     def parse(self, type: str, body: bytes) -> tuple[str, bytes, Any]:
         """Name and data of the command in a body, the data also as plain values. Raises `HttpProblem`."""

@@ -17,13 +17,14 @@ from projections.gateway.waiters import NOT_HERE, NotHere, TooMany
 from projections.http.forwarding import HOP, HOP_SECONDS, handed_on, passed_on, worker_of
 from projections.http.problems import NotNow
 from projections.routing.workers import NO_WORKER, Workers
+from streams.observability.traces import HEADER
 from streams.runtime.web_server import most_outgoing
 
 MOVING_SECONDS = 5.0
 """A partition without a worker is waited for as long, also when the client waits for less."""
 AGAIN_SECONDS = 0.2
 TOO_MANY = 429
-PASSED_ON = ("Idempotency-Key", "If-Match", "If-None-Match", "X-Correlation-ID", "traceparent")
+PASSED_ON = ("Idempotency-Key", "If-Match", "If-None-Match", "X-Correlation-ID", HEADER)
 
 
 class CommandRouter:
@@ -46,9 +47,10 @@ class CommandRouter:
             limit.reschedule(asyncio.get_running_loop().time())
 
     async def answer_elsewhere(
-        self, view: Any, request: Any, id: str, seconds: float, body: bytes | None = None
+        self, view: Any, request: Any, id: str, seconds: float, body: bytes | None = None, traceparent: str = ""
     ) -> Any | None:
-        """The answer of the worker that has a command, None when it is this one. `body` is that of a command to send.
+        """The answer of the worker that has a command, None when it is this one. `body` is that of a command to send,
+        `traceparent` the span of the request, where that is not the sender's.
         It is no 429 once a worker was asked that may have sent the command: that would say that nothing was.
 
         Raises `NotHere` when no worker has it within `seconds`, `MOVING_SECONDS` at least, or this one ends.
@@ -57,6 +59,8 @@ class CommandRouter:
             raise NotHere("the partition has just moved")
         began = time.monotonic()
         headers = {"Idempotency-Key": id} | passed_on(request, PASSED_ON) if body is not None else {}
+        if traceparent:
+            headers[HEADER] = traceparent
         is_again = False
         while not self._replies.has(id):
             left = max(began + seconds - time.monotonic(), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,7 @@ class Deliveries:
     async def _deliver(
         self, command: CheckedCommand, data: bytes, sent: SentCommand, room: RequestBytes
     ) -> SentCommand:
-        topic = topics.commands_topic(self._settings.namespace, command.type)
+        topic, began = topics.commands_topic(self._settings.namespace, command.type), time.time()
         try:
             record = await self._produce(topic, command.aggregate_id, data, command.headers)
         except BaseException:
@@ -79,6 +80,8 @@ class Deliveries:
             self._under_way[command.id] -= 1
             if not self._under_way[command.id]:
                 del self._under_way[command.id]
+        if command.trace is not None:
+            command.trace.sent(topic, command.name, record.partition, record.offset, began)
         sent = msgspec.structs.replace(sent, place=KafkaPosition(topic, record.partition, record.offset))
         if command.id in self._pending:
             self._pending.add(sent, now_ms())

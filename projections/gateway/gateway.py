@@ -54,6 +54,7 @@ from projections.http.bodies import BodyBytes, Post
 from projections.http.forwarding import HOP
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
+from projections.http.request_trace import RequestTrace, begin
 from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import cancel, each_done
@@ -227,9 +228,14 @@ class Gateway(Part):
 
     async def post(self, view: Any, request: Any, type: str) -> Any:
         """Send a command, and wait for its reply. Raises `HttpProblem`."""
+        trace = begin(self._side.app.span_tracer, request, f"/{collection(type)}/{{id}}/commands")
+        answer = self._post(view, request, type, trace)
+        return await (answer if trace is None else trace.until_answered(answer))
+
+    async def _post(self, view: Any, request: Any, type: str, trace: RequestTrace | None) -> Any:
         seconds = wait_of(request.headers)
         with self._room.of_request() as room:
-            command, data = await self._reader.read(request, type, command_id(request.headers), room)
+            command, data = await self._reader.read(request, type, command_id(request.headers), room, trace)
             self._require_right(request, command, data)
             was_elsewhere = not self._replies.has(command.id)
             if was_elsewhere:
@@ -272,7 +278,8 @@ class Gateway(Part):
     ) -> Any | None:
         """The answer of the worker that has a command, None when it is this one. Raises `HttpProblem`."""
         try:
-            return await self._router.answer_elsewhere(view, request, command.id, seconds, body_of(command, data))
+            body, sender = body_of(command, data), command.trace.ref.traceparent if command.trace is not None else ""
+            return await self._router.answer_elsewhere(view, request, command.id, seconds, body, sender)
         except NotHere as error:
             if HOP in request.headers:
                 raise

@@ -16,6 +16,7 @@ from streams.journal.slice_log import KnownLayout
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
 from streams.observability.table_metrics import PublishMetrics
+from streams.observability.tracing import Tracer
 from streams.slices import slice_of
 
 COMMIT_END = ("ce_commitend", b"1")
@@ -49,6 +50,7 @@ class Publication:
     hints: str = ""
     supervisor: Supervisor = field(default_factory=Supervisor)
     metrics: PublishMetrics | None = None
+    tracer: Tracer | None = None
 
 
 def events_in(commit: Commit, slice: int, slices: int) -> list[tuple[int, RecordedEvent]]:

@@ -59,6 +59,7 @@ class Publisher(Part):
                 hints=context.commits_topic,
                 supervisor=app.supervisor,
                 metrics=PublishMetrics(app.instruments, type_),
+                tracer=app.span_tracer,
             )
             self._tailers[type_] = Tailers(publication)
             app.place(context.commits_topic, f"{context.commits_topic}-hints")

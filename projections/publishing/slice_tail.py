@@ -11,6 +11,7 @@ from projections.publishing.resume_point import SlicePoint
 from streams.journal.port import Commit, RecordedEvent
 from streams.journal.position import BEGINNING, Place, position_text, stream_name
 from streams.kafka.client import ProducerRecord, RecordTooLarge
+from streams.observability.event_traces import PublishTraces
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class SliceTail:
         self.end = 0
         """The offset behind the last record of the partition."""
         self._publication = publication
+        tracer = publication.tracer
+        self._traces = None if tracer is None else PublishTraces(tracer, publication.type, publication.topic)
         self._source = publication.source.encode()
         self._done: Place = BEGINNING
         self._newest: str | None = None
@@ -42,6 +45,8 @@ class SliceTail:
         self._done, self._newest = point.done, None if point.newest is None else str(point.newest)
         self.end = self.end if point.end is None else point.end
         self._records = []
+        if self._traces is not None:
+            self._traces.forget()
 
     @property
     def has_records(self) -> bool:
@@ -63,6 +68,12 @@ class SliceTail:
             self.stream, commit.nr, commit.recorded_at, events,
             source=self._source, codec=self._publication.codec, newest=self._newest,
         )  # fmt: skip
+        if self._traces is not None:
+            for index, headers, event in headed:
+                if event.traceparent and (
+                    hop := self._traces.hop(event, position_text(self.stream, commit.nr, index), commit.recorded_at)
+                ):
+                    headers.append(hop)
         self._records += [(event.aggregate_id.encode(), event.data, headers) for _, headers, event in headed]
         self._newest = position_text(self.stream, commit.nr, events[-1][0])
 
@@ -88,6 +99,8 @@ class SliceTail:
         finally:
             publication.supervisor.well(f"tail {self.stream}")
         self._records = []
+        if self._traces is not None:
+            self._traces.published()
         self._count_strange(last + 1, count)
 
     def _count_strange(self, end: int, sent: int) -> None:

@@ -24,6 +24,8 @@ MAX_CLAIMS_LENGTH = 16_384
 TRACEPARENT_LENGTH = 55
 MESSAGE_CHARACTERS = 1024
 """Of why a command failed; what a library says may hold all that it was given."""
+HOP = "traceparent"
+"""The header that names the span which has sent a message. See `streams.observability.traces`."""
 RETRY_OF = "ce_retryof"
 """The header of a command sent again from the dead letters, with the place of its dead letter."""
 RETRY_TOPIC = "dl_topic"
@@ -112,7 +114,8 @@ class Envelope(msgspec.Struct, gc=False):
     aggregate's sequence for: a number, or `*` for any but 0. `reply_key` is the key of the record of its
     reply, where that is not to be the correlation id or else the command id. `retry_of` is the place of the dead letter
     that an operator has sent again, `message` the message that it was read from. `said` has the headers that name a
-    principal, and `principal` is who it is, once that was looked at; None: nobody who is known.
+    principal, and `principal` is who it is, once that was looked at; None: nobody who is known. `traceparent` names
+    where its transmission began, `hop` the span that has sent this message, where its sender says so.
     """
 
     id: str
@@ -125,6 +128,7 @@ class Envelope(msgspec.Struct, gc=False):
     time: datetime
     correlation_id: str = ""
     traceparent: str = ""
+    hop: str = ""
     reply_to: str = ""
     reply_key: str = ""
     deadline: str = ""
@@ -252,6 +256,10 @@ def read_envelope(message: Message, default_id: str) -> Envelope:
             envelope.data = message.value
         else:
             _read_structured(envelope, message.value)
+        if HOP in attributes:
+            envelope.hop = _hop(attributes[HOP])
+            # Whoever knows nothing of CloudEvents begins there.
+            envelope.traceparent = envelope.traceparent or envelope.hop
         if not envelope.type:
             raise Failure("Unreadable", 'the command has no type: set the header ce_type, or "type" in the JSON')
     except Failure as failure:
@@ -345,6 +353,11 @@ def _content_type(text: str) -> str:
 def _trace(text: str) -> str:
     # What is none is not passed on: https://www.w3.org/TR/trace-context/#traceparent-header
     return text if len(text) <= TRACEPARENT_LENGTH else ""
+
+
+def _hop(value: bytes | None) -> str:
+    # It is not the command's: whatever stands there, the command is done.
+    return _trace((value or b"").decode(errors="replace"))
 
 
 def _fitting(what: str, text: str, most: int) -> str:

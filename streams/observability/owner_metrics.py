@@ -11,7 +11,7 @@ from streams.journal.port import Fenced
 from streams.observability import catalog
 from streams.observability.catalog import OTHER
 from streams.observability.instruments import Instruments
-from streams.observability.traces import sampled_trace_id
+from streams.observability.traces import SAMPLED, sampled_trace_id
 
 ACCEPTED, REPEATED, REJECTED, FAILED, WAITING = "accepted", "repeated", "rejected", "failed", "waiting"
 """What becomes of a command: `REPEATED` was accepted before, `WAITING` is set aside behind a quarantine, and counts
@@ -20,9 +20,6 @@ NOTHING_NEW, UNKNOWN = -1, -1.0
 """For the events of a command that was not accepted now, and for a time that Kafka does not say."""
 MOST_REASONS = 50
 """Reasons of failures are the engine's own. If there should be more all the same, the rest is `OTHER`."""
-
-SAMPLED = frozenset("13579bdf")
-"""How a `traceparent` ends that says so; the rest of it is looked at once a group."""
 
 
 class OwnerMetrics:

@@ -29,6 +29,7 @@ from streams.moments import now
 from streams.notices import NOTICES, Kind
 from streams.observability.instruments import Instruments
 from streams.observability.owner_metrics import OwnerMetrics
+from streams.observability.owner_traces import OwnerTraces, Stages
 from streams.ownership.derivation import Derivation, Dispatch
 from streams.ownership.follower import LogFollower
 from streams.ownership.held_slices import CommandSource, HeldSlices
@@ -71,6 +72,7 @@ class Owner:
         dispatch: Dispatch | None = None,
         follower: LogFollower | None = None,
         metrics: OwnerMetrics | None = None,
+        traces: OwnerTraces | None = None,
     ) -> None:
         self.span = span
         self.log = handler.log
@@ -107,6 +109,7 @@ class Owner:
         self._source: CommandSource | None = None
         self._follower = follower or LogFollower()
         self._metrics = metrics or OwnerMetrics(Instruments(), handler.decider.type)
+        self._traces = traces
         self._deriving: asyncio.Task[None] | None = None
 
     # -- ownership ---------------------------------------------------------------------------------
@@ -342,6 +345,7 @@ class Owner:
         head = self.head
         assert head is not None
         group = await self.handler.decide_group(messages, head, self._waits)
+        decided = time.monotonic()
         self._metrics.decided(group)
         for slice, command in group.held.items():
             self._hold(slice, command)
@@ -373,7 +377,7 @@ class Owner:
             Unavailable,
             self._waits,
         )
-        written = time.monotonic() - began
+        written = time.monotonic()
         self.head = commit
         self._follower.committed(commit)
         self.handler.settle(self.derivation.derived_nr)
@@ -381,7 +385,9 @@ class Owner:
             self._replies.hint(self.span.seat, commit, self._hinted or head)
             self._hinted = commit
         await self._replies.replies(group.replies)
-        self._metrics.committed(group, written)
+        self._metrics.committed(group, written - began)
+        if self._traces is not None:
+            self._traces.committed(group, Stages(decided, began, written, time.monotonic()))
         await self.derivation.put(commit, group.snapshots)
         self.queue.put_back(rest)
 

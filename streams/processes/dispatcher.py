@@ -28,7 +28,9 @@ from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.limits import RECORD_BYTES
 from streams.observability import catalog
 from streams.observability.catalog import OTHER
+from streams.observability.event_traces import Sending, SendTraces, SentBatch
 from streams.observability.instruments import Counter
+from streams.observability.traces import HOP_BYTES
 from streams.processes.process_signature import SIGNATURE_BYTES, ProcessSignature, cause_of
 from streams.slices import partition_of, slice_of
 
@@ -56,6 +58,7 @@ class CommandDispatcher:
         dead_letters_topic: str,
         signature: ProcessSignature,
         sent: Counter | None = None,
+        traces: SendTraces | None = None,
     ) -> None:
         self._sends = sends
         self._codec = codec
@@ -68,6 +71,7 @@ class CommandDispatcher:
         self._signature = signature
         self._partitions: dict[str, int] = {dead_letters_topic: 0}
         self._sent = sent or Counter(catalog.COMMANDS_SENT)
+        self._traces = traces
 
     def check(self, row: RecordedEvent, event: Any) -> None:
         """Build the commands that an event would cause, on trial, while the event can still be refused.
@@ -78,6 +82,7 @@ class CommandDispatcher:
             key, value, headers = command_record(send, "", self._source, "", row)
             size = (
                 SIGNATURE_BYTES
+                + HOP_BYTES
                 + len(key or b"")
                 + len(value or b"")
                 + sum(len(name) + len(text) for name, text in headers)
@@ -92,11 +97,14 @@ class CommandDispatcher:
     async def dispatch(self, commits: Sequence[Commit]) -> None:
         """Send the commands that these commits cause; durable on return. Raises `Unavailable`."""
         caused: dict[str, list[ProducerRecord]] = defaultdict(list)
+        traced = self._traces.batch() if self._traces is not None else None
         for commit in commits:
             for index, event in enumerate(commit.events):
                 if event.is_event:
                     stream = stream_name(log_type(commit.log), slice_of(event.aggregate_id, self._slices))
-                    for to, record in await self._caused(position_text(stream, commit.nr, index), event):
+                    for to, record in await self._caused(
+                        position_text(stream, commit.nr, index), event, commit, traced
+                    ):
                         caused[to].append(record)
         records = {topics.commands_topic(self._namespace, to): commands for to, commands in caused.items()}
         await self._count_partitions(records.keys() - self._partitions.keys())
@@ -106,11 +114,15 @@ class CommandDispatcher:
                 place, record = self._place(topic, command)
                 batches[place].append(record)
         await asyncio.gather(*(self._broker.publish(*place, batch) for place, batch in batches.items()))
+        if traced is not None:
+            traced.sent()
         for to, commands in caused.items():
             is_known = topics.commands_topic(self._namespace, to) in self._partitions
             self._sent.add(len(commands), log_type(commits[0].log), to if is_known else OTHER)
 
-    async def _caused(self, event_id: str, event: RecordedEvent) -> list[tuple[str, ProducerRecord]]:
+    async def _caused(
+        self, event_id: str, event: RecordedEvent, commit: Commit, traced: SentBatch | None
+    ) -> list[tuple[str, ProducerRecord]]:
         try:
             decoded = await decode_event(self._codec, self._journal, event.data)
         except NotReadableYet as error:
@@ -118,14 +130,26 @@ class CommandDispatcher:
         try:
             sends = [send for part in decoded for send in self._sends(event.aggregate_id, part)]
             return [
-                (send.to, self._signed(send, f"{event_id}#{number}", event_id, event))
+                (
+                    send.to,
+                    self._signed(send, f"{event_id}#{number}", event_id, event, self._hop(send, event, commit, traced)),
+                )
                 for number, send in enumerate(sends)
             ]
         except Exception as bug:  # `check` had found none: other code wrote the event
             raise Unavailable(f"{event_id}, what {event.type} causes: {bug!r}: deploy a version that can say") from bug
 
-    def _signed(self, send: Send, id: str, event_id: str, event: RecordedEvent) -> ProducerRecord:
-        key, value, headers = command_record(send, id, self._source, event_id, event)
+    def _hop(self, send: Send, event: RecordedEvent, commit: Commit, traced: SentBatch | None) -> Sending | None:
+        """The span of the sending; None for one of a trace that nobody keeps."""
+        if traced is None:
+            return None
+        topic = topics.commands_topic(self._namespace, send.to)
+        return traced.of_event(event, log_type(commit.log), commit.recorded_at, send.command, topic)
+
+    def _signed(
+        self, send: Send, id: str, event_id: str, event: RecordedEvent, sending: Sending | None
+    ) -> ProducerRecord:
+        key, value, headers = command_record(send, id, self._source, event_id, event, sending)
         cause = cause_of(event.principal)
         signature = self._signature.headers(send.to, send.id, send.command_id or id, send.command, value or b"", cause)
         return key, value, headers + signature
@@ -162,15 +186,19 @@ class CommandDispatcher:
         return (self._dead_letters_topic, 0), (key, value, [*headers, *reason])
 
 
-def command_record(send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent) -> ProducerRecord:
-    """A command as a record of its topic, in the trace of the event that causes it. Raises `TypeError` for data that
-    JSON cannot hold."""
+def command_record(
+    send: Send, id: str, source: str, causation_id: str, cause: RecordedEvent, sending: Sending | None = None
+) -> ProducerRecord:
+    """A command as a record of its topic, in the trace of the event that causes it, unless the span of its `sending`
+    says another. Raises `TypeError` for data that JSON cannot hold."""
     headers = command_headers(
         send.command_id or id,
         send.command,
         source,
         correlation_id=cause.correlation_id,
         causation_id=causation_id,
-        traceparent=cause.traceparent,
+        traceparent=cause.traceparent if sending is None else sending.traceparent,
     )
+    if sending is not None:
+        headers += sending.headers
     return send.id.encode(), msgspec.json.encode(send.data), headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from streams.journal.position import stream_name
 from streams.kafka.client import ProducerRecord
 from streams.kafka.published_through import published_place
 from streams.notices import say_error
+from streams.observability.event_traces import Sending, SentBatch, seconds_of
+from streams.observability.traces import HEADER, sampled
 from streams.principals.signature import SigningKeys
 from streams.processes.process_signature import ProcessSignature, principal_of
 from streams.slices import partition_of
@@ -36,6 +39,18 @@ class _Cause(NamedTuple):
     correlation_id: str
     traceparent: str
     principal: Principal | None
+    hop: str
+    time: str
+
+
+def _sending(cause: _Cause, command: str, traced: SentBatch | None) -> Sending | None:
+    """The span of the sending of a command; None for one of a trace that nobody keeps."""
+    start = sampled(cause.traceparent) if traced is not None else None
+    if traced is None or start is None:
+        return None
+    hop = sampled(cause.hop)
+    by = hop if hop is not None and hop.trace_id == start.trace_id else start
+    return traced.begin(cause.traceparent, by, seconds_of(cause.time, time.time()), command)
 
 
 class EventMeaning:
@@ -70,8 +85,9 @@ class EventMeaning:
         """By partition the last offset that was logged as no event of ours."""
         self._read = self._heard | former | {upcaster.name for upcaster in schemas.upcasters}
 
-    def hear(self, record: Any, partitions: int, source: str) -> list[Routed]:
-        """The commands that an event means, each with its partition among `partitions`. Raises `NotReadableYet`.
+    def hear(self, record: Any, partitions: int, source: str, traced: SentBatch | None = None) -> list[Routed]:
+        """The commands that an event means, each with its partition among `partitions`, as a part of those that are
+        `traced` together. Raises `NotReadableYet`.
 
         A record that is no event of this source's journal is passed over, so that others who may write to the topic
         cannot hold it up. `source` of the command's headers is the process manager's.
@@ -95,23 +111,35 @@ class EventMeaning:
                 for reaction in self._manager.hear(ForeignEvent(self._source, id, schema.name, fields))
             ]
             return [
-                self._command(reaction, number, cause, partitions, source) for number, reaction in enumerate(reactions)
+                self._command(reaction, number, cause, partitions, source, traced)
+                for number, reaction in enumerate(reactions)
             ]
         except Exception as bug:
             log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
             raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
 
-    def _command(self, reaction: Reaction[Any], number: int, cause: _Cause, partitions: int, source: str) -> Routed:
+    def _command(
+        self,
+        reaction: Reaction[Any],
+        number: int,
+        cause: _Cause,
+        partitions: int,
+        source: str,
+        traced: SentBatch | None,
+    ) -> Routed:
         id = f"{cause.event_id}#{number}" if number else cause.event_id
         name, data = type(reaction.command).__name__, msgspec.json.encode(reaction.command)
+        sending = _sending(cause, name, traced)
         headers = command_headers(
             id,
             name,
             source,
             correlation_id=cause.correlation_id,
             causation_id=cause.event_id,
-            traceparent=cause.traceparent,
+            traceparent=cause.traceparent if sending is None else sending.traceparent,
         )
+        if sending is not None:
+            headers += sending.headers
         headers += self._signature.headers(self._manager.type, reaction.process, id, name, data, cause.principal)
         key = reaction.process.encode()
         return partition_of(key, partitions), (key, data, headers)
@@ -126,7 +154,9 @@ class EventMeaning:
             raise ValueError(f"its ce_id {event_id[:100]!r} is not its ce_position, or no position of {stream}")
         traceparent = headers.get("ce_traceparent", b"").decode()
         principal = principal_of(headers)
-        cause = _Cause(event_id, headers.get("ce_correlationid", b"").decode(), traceparent, principal)
+        hop, moment = (headers.get(name, b"").decode(errors="replace") for name in (HEADER, "ce_time"))
+        correlation_id = headers.get("ce_correlationid", b"").decode()
+        cause = _Cause(event_id, correlation_id, traceparent or hop, principal, hop, moment)
         return record.key.decode(), cause
 
     def _pass_over(self, record: Any, error: Exception) -> None:

@@ -28,6 +28,7 @@ from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer
+from streams.observability.event_traces import SendTraces
 from streams.ownership.replies import AROUND_BYTES, fitting
 from streams.principals.signature import SigningKeys
 from streams.processes.event_meaning import EventMeaning
@@ -70,7 +71,9 @@ class Router:
         schema_root: str | Path,
         broker: KafkaClient,
         keys: SigningKeys | None = None,
+        traces: SendTraces | None = None,
     ) -> None:
+        self._traces = traces
         self._settings = settings
         self.group = group
         self._source = source
@@ -150,11 +153,12 @@ class Router:
         """Send the commands that these events mean. Returns the offset behind the last event routed, by partition."""
         records: dict[int, list[ProducerRecord]] = defaultdict(list)
         done: dict[TopicPartition, int] = {}
+        traced = self._traces.batch(self._commands_topic) if self._traces is not None else None
         for tp, events in batches.items():
             meaning = self._meanings[tp.topic]
             for event in events:
                 try:
-                    commands = meaning.hear(event, self._settings.partitions, self._source)
+                    commands = meaning.hear(event, self._settings.partitions, self._source, traced)
                 except NotReadableYet as error:
                     self._hold(consumer, tp, event.offset, str(error))
                     break
@@ -164,6 +168,8 @@ class Router:
                 if self._held:
                     self._held.pop(tp, None)
         await asyncio.gather(*(self._publish(partition, commands) for partition, commands in records.items()))
+        if traced is not None:
+            traced.sent()
         self._next |= done
         return done
 

@@ -30,6 +30,7 @@ from streams.membership.seats import SeatAssignor
 from streams.notices import warn
 from streams.observability.instruments import Instruments
 from streams.observability.requests import RequestMetrics
+from streams.observability.tracing import RunningTracer, open_tracer
 from streams.runtime import worker_command  # noqa: F401  (registers the command)
 from streams.runtime.access_guard import AccessGuard, RequestAudit, log_changes
 from streams.runtime.consumer import Transport
@@ -53,6 +54,8 @@ HEARTBEAT_SECONDS = 0.3
 STREAM_BUFFER = 128
 """Records that wait in a queue of Faust's, as those of changelogs do in a recovery."""
 REFUSALS_SECONDS = 1.0
+LAST_SPANS_SECONDS = 1.0
+"""A worker that ends waits so long for a collector to take what is not sent yet."""
 CHATTY = ("faust", "mode", "aiokafka")
 """Loggers that make a record per message or request even when nobody reads it, a tenth of the time."""
 
@@ -103,6 +106,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.settings = settings
         with stop_on_user_error():
             self.clients = ClientFactory.of(settings)
+            self.span_tracer: RunningTracer | None = open_tracer(settings, settings.namespace + group)
+            """Takes the spans of this worker; None: nobody wants any."""
         self.supervisor = Supervisor()
         self.instruments = Instruments()
         """What this worker counts."""
@@ -116,6 +121,7 @@ class Application(faust.App):  # type: ignore[misc]
         self.rebalanced = False
         self._leaves_first = leaves_first
         self._resuming: asyncio.Task[None] | None = None
+        self._tracing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         options.setdefault("datadir", str(settings.data_dir / group))
         self.guard = WebGuard(self, names(settings.http_allowed_hosts), names(settings.http_allowed_origins))
@@ -210,6 +216,8 @@ class Application(faust.App):  # type: ignore[misc]
         with stop_on_user_error():
             await until_it_answers(self.clients.check, "Kafka", (KafkaError, OSError, TimeoutError))
         self.supervisor.keep("looking whether Kafka refuses", self._watch_refusals)
+        if self.span_tracer is not None:
+            self._tracing = self.supervisor.keep("sending traces", self.span_tracer.run)
         group = KafkaGroup(self.clients, self.conf.id)
         with stop_on_user_error():
             await until_it_answers(group.check, "Kafka: the consumer group", (KafkaError, OSError, TimeoutError))
@@ -256,6 +264,10 @@ class Application(faust.App):  # type: ignore[misc]
         if self._leaves_first and self._consumer is not None:
             await each_done(self._consumer.leave())
         await super().on_stop()
+        if self.span_tracer is not None and self._tracing is not None:
+            self.span_tracer.end()
+            await asyncio.wait({self._tracing}, timeout=LAST_SPANS_SECONDS)
+            await each_done(cancel(self._tracing))
 
     async def _let_go_before_shutdown(self, *args: Any, **kwargs: Any) -> None:
         self.rebalanced = False

@@ -59,13 +59,13 @@ async def _measure(size: int, trace: str) -> tuple[float, float]:
     """Microseconds of a command: deciding, and counting. Those of the best group: others may want the processor."""
     best_decided = best_counted = float("inf")
     for _ in range(ROUNDS):
-        handler = _handler()
+        handler = decider_of_orders()
         head = Commit(
             log="order@0", nr=1, epoch=1, owner="o", topic_id="t", slices={0: SliceHead()}, derived_nr=1,
             recorded_at=now(),
         )  # fmt: skip
         metrics = OwnerMetrics(Instruments(), "order", order.commands)
-        for group in _messages(size, trace):
+        for group in messages_of_orders(size, trace):
             began = time.thread_time_ns()
             decided = await handler.decide_group(group, head)
             assert decided.events
@@ -80,7 +80,8 @@ async def _measure(size: int, trace: str) -> tuple[float, float]:
     return best_decided, best_counted
 
 
-def _handler() -> GroupHandler:
+def decider_of_orders() -> GroupHandler:
+    """Of one log in memory."""
     schemas, events = codec_of(order)
     commands = Codec([schema for schema in schemas if schema.name in order.commands], order.commands)
     handler = CommandHandler(decider=order, events=events, commands=commands, window=1_000)
@@ -88,7 +89,7 @@ def _handler() -> GroupHandler:
     return GroupHandler(handler, journal=journal, cache=Cache(1 << 30), log="order@0", slices=1)
 
 
-def _messages(size: int, trace: str) -> Sequence[Sequence[Message]]:
+def messages_of_orders(size: int, trace: str) -> Sequence[Sequence[Message]]:
     """Groups of commands: orders that are opened and get nine lines each, some hundred at a time."""
     messages, sent = [], time.time()
     for number in range(COMMANDS):

@@ -26,6 +26,7 @@ from tests.bench.steady import measure_steady
 from tests.bench.tables import Sizes, measure_tables
 from tests.bench.takeover import measure_takeover
 from tests.bench.timers import measure_timers
+from tests.bench.traces import measure_traces
 from tests.bench.workers import measure_workers
 
 Measured = Sequence[Row | Figure] | Sequence[Row] | Sequence[Figure]
@@ -108,6 +109,7 @@ PARTS = [
         lambda o: measure_console(o.many or 100_000, o.events or 1_000_000, o.seconds),
     ),
     Part("metrics", "what counting costs a command", lambda o: measure_metrics()),
+    Part("traces", "what spans cost a command: of none, of one in a hundred, of all", lambda o: measure_traces()),
     Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
     Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),
     Part("timers", "how late timers fire", lambda o: measure_timers(o.timers, o.pending)),

@@ -57,13 +57,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """The commands that one from outside has caused, each behind the event that has caused it. `more`: the story is
-    longer than what is shown."""
+    longer than what is shown. `trace_url`: the page of its trace, where that is kept and TRACES_URL says of one."""
 
     id: str
     correlation_id: str
     traceparent: str
     steps: Sequence[Step]
     more: bool
+    trace_url: str = ""
 
 
 class Effect(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from projections.app import ReadSide
 from projections.console.stories.story import Story, cause_of
@@ -18,6 +19,7 @@ from projections.http.problems import HttpProblem, NotNow
 from streams.access.principal import Role
 from streams.concurrency.fairness import yield_if_due
 from streams.journal.port import Commit, StoredEvent, log_name, log_type
+from streams.observability.traces import sampled_trace_id
 from streams.runtime.access_guard import may
 from streams.web.health import json_response
 from streams.web.operation import describe
@@ -59,9 +61,15 @@ def add_stories(side: ReadSide) -> None:
                 begin = [found for found in await _begin(side, walk, wanted, within) if sees(found.type)]
                 if not begin:
                     raise HttpProblem(404, "Not found", f"there is no story of {wanted} here{_hint(within)}")
-                return json_response(view, await walk.story(wanted, begin))
+                found = await walk.story(wanted, begin)
+                return json_response(view, replace(found, trace_url=_trace_url(side, found)))
         except TimeoutError:
             raise NotNow("the journals are slow, or others ask for stories: say `type` and `aggregate`") from None
+
+
+def _trace_url(side: ReadSide, story: Story) -> str:
+    page, trace_id = side.app.settings.traces_url, sampled_trace_id(story.traceparent)
+    return page.replace("{trace_id}", trace_id) if trace_id else ""
 
 
 def journals_of(side: ReadSide, sees: Callable[[str], bool]) -> Journals:

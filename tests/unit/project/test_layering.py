@@ -33,7 +33,7 @@ schemas.release
 schemas.drafting
 streams.text streams.moments streams.limits streams.slices streams.secret
 streams.notices
-streams.security.access
+streams.security.access streams.trace_settings
 streams.settings
 streams.extras
 streams.security
@@ -293,11 +293,21 @@ def test_one_place_makes_clients_of_kafka(file: Path) -> None:
     assert file.name == "records.py" or "aiokafka.AIOKafkaConsumer" not in imports(file)
 
 
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_one_module_knows_opentelemetry(file: Path) -> None:
+    """And nobody imports that one by its name: a worker without the extra never needs it."""
+    is_it = file.as_posix() == "streams/observability/otlp.py"
+    names = {name for name in imports(file) if name.split(".")[0] == "opentelemetry"}
+    assert is_it == bool(names)
+    assert not [name for name in imports(file) if name.startswith("streams.observability.otlp")]
+
+
 def test_settings_name_servers_only() -> None:
     """The addresses that a worker is given are those of Kafka, of databases and of the schema registry, which none of
     the services is."""
     addresses = {name for name in Settings.__dataclass_fields__ if re.search("url|address|host|broker|server", name)}
-    addresses -= {"http_allowed_hosts"}  # by which others call this worker: it asks nobody there
+    # By which others call this worker, and where a browser finds traces: it asks nobody there.
+    addresses -= {"http_allowed_hosts", "traces_url"}
     assert {
         "kafka_brokers",
         "journal_url",

@@ -97,7 +97,7 @@ function summary(story) {
 function facts(story) {
   const line = (title, value) => (value ? [h("dt.soft", {}, title), h("dd.mono", {}, value)] : null);
   const [, trace] = story.traceparent.split("-");
-  return h("dl.facts.small", {}, line("correlation", story.correlation_id), line("trace", trace));
+  return h("dl.facts.small", {}, line("correlation", story.correlation_id), line("trace", story.trace_url ? h("a", { outside: story.trace_url }, trace) : trace));
 }
 
 function awaitedPart(story, awaited) {

@@ -13,6 +13,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const HANDLERS = Symbol("handlers");
 const KEY = Symbol("key");
 const LINK = /^#/;
+const OUTSIDE = /^https?:\/\/[^/]/;
 
 export const h = (name, attributes, ...children) => make((tag) => document.createElement(tag), name, attributes, children);
 export const svg = (name, attributes, ...children) =>
@@ -31,9 +32,16 @@ function set(element, name, value) {
   if (name === "key") element[KEY] = value;
   else if (name.startsWith("on")) listen(element, name.slice(2), value);
   else if (name === "style") for (const [property, text] of Object.entries(value)) element.style.setProperty(property, text);
+  else if (name === "outside") leadOut(element, value);
   else if (name === "href" && !LINK.test(value)) throw new TypeError(`no link of ours: ${value}`);
   else if (name === "value" || name === "checked" || name === "disabled" || name === "selected") element[name] = value;
   else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+}
+
+/** A link to another site, which an operator has named, and which is not told from where it was followed. */
+function leadOut(element, href) {
+  if (!OUTSIDE.test(href)) throw new TypeError(`no page elsewhere: ${href}`);
+  for (const [name, value] of Object.entries({ href, rel: "noreferrer", target: "_blank" })) element.setAttribute(name, value);
 }
 
 function listen(element, event, handler) {

@@ -65,7 +65,7 @@ async def test_two_commands_with_one_id_at_once(tmp_path: Path, other: tuple[Any
     """Of two commands with one id that come in the same moment one is sent, and the other is told what the id is of;
     the same command again is no other."""
     kafka = Kafka()
-    app = SimpleNamespace(access=None, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
+    app = SimpleNamespace(access=None, span_tracer=None, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
     side: Any = SimpleNamespace(app=app, broker=kafka, logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
     gateway._replies.commands.open("topic-1")
@@ -92,7 +92,8 @@ async def test_what_an_id_of_somebody_else_is_of(tmp_path: Path) -> None:
         keys = ["{sub}-*"]
         """)
     access = SimpleNamespace(grants=grants)
-    app = SimpleNamespace(access=access, contexts={}, settings=Settings(), conf=SimpleNamespace(datadir=tmp_path))
+    its = {"settings": Settings(), "conf": SimpleNamespace(datadir=tmp_path)}
+    app = SimpleNamespace(access=access, span_tracer=None, contexts={}, **its)
     side: Any = SimpleNamespace(app=app, broker=Kafka(), logs={}, doors=None, contexts={}, control=CONTROL)
     gateway = Gateway(side, {"order": order.commands})
     await gateway._keys.start()  # there are no contexts to hand keys out to
