@@ -240,4 +240,4 @@ def _holds_a_float(kind: Any) -> bool:
     if isinstance(kind, dict):
         parts = () if kind["type"] == "record" else ("type", "items", "values")
         return any(_holds_a_float(kind.get(part)) for part in parts)
-    return kind == "double"
+    return bool(kind == "double")
