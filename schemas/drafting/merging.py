@@ -108,7 +108,7 @@ class Merger:
                 return self.record(made, self._before.get(made["name"]))
             case "enum":
                 known = self._before.get(made["name"], {})
-                kept = {key: known[key] for key in ("doc", "default", "aliases") if key in known}
+                kept = {key: value for key, value in known.items() if key in ("doc", "default", "aliases")}
                 filled = _ordered({**kept, **made}, ENUM)
                 self._named[made["name"]] = filled
                 return filled

@@ -84,8 +84,7 @@ class _Drafter:
             raise SchemaError(f"{name}: {error}: the types of its fields have to be there when it is used") from None
         said = words.of_fields(class_)
         schema["fields"] = [
-            self._field(class_, field, hints[field.name], said.get(field.name, ""))
-            for field in fields(class_)  # type: ignore[arg-type]
+            self._field(class_, field, hints[field.name], said.get(field.name, "")) for field in fields(class_)
         ]
         self._named[name] = schema
         return schema
@@ -239,5 +238,6 @@ def _holds_a_float(kind: Any) -> bool:
     if isinstance(kind, list):
         return any(map(_holds_a_float, kind))
     if isinstance(kind, dict):
-        return kind["type"] != "record" and any(_holds_a_float(kind.get(part)) for part in ("type", "items", "values"))
-    return kind == "double"
+        parts = () if kind["type"] == "record" else ("type", "items", "values")
+        return any(_holds_a_float(kind.get(part)) for part in parts)
+    return bool(kind == "double")

@@ -38,7 +38,7 @@ def of_fields(class_: type) -> dict[str, str]:
     for base in reversed(class_.__mro__):
         if base is not object:
             said |= _texts_behind(base)
-    for field in fields(class_):  # type: ignore[arg-type]
+    for field in fields(class_):
         if text := field.metadata.get("doc") or getattr(field, "doc", None):
             said[field.name] = _paragraph(text)
     return said

@@ -42,8 +42,12 @@ def write(dry: bool, renamed: tuple[str, ...]) -> None:
 
 @schemas.command()
 def check() -> None:
-    """Say what would break whom, and what to do. Exit code: 1 when something would; 2 wrong use."""
-    _end(run_check)
+    """Say what would break whom, and what to do. Exit code: 1 when something would; 2 wrong use.
+
+    With `released = false` in [tool.sourced] it is no problem that nothing is released, as long as nothing is.
+    """
+    unreleased = find_project().table.get("released") is False
+    _end(lambda types: run_check(types, unreleased))
 
 
 @schemas.command()
