@@ -70,7 +70,7 @@ class Merger:
         if not doc:
             self.unsaid.append(f"{record}.{name}")
         kind = self._type(made["type"], base.get("type"))
-        filled = {**base, **made, "type": kind, "doc": doc or words.from_words(name)}
+        filled: dict[str, Any] = {**base, **made, "type": kind, "doc": doc or words.from_words(name)}
         if base and base["name"] != name:
             filled["aliases"] = [*base.get("aliases", ()), base["name"]]
         if "default" not in made and "default" in base and _text(kind) != _text(base["type"]):
