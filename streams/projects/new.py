@@ -141,7 +141,10 @@ def _type(project: Project, package: str, wanted: str | None) -> str:
 
 
 def _names(what: str, name: str) -> dict[str, str]:
-    return {what: name, what.capitalize(): camel(name)}
+    words = name.replace("_", " ")
+    article = "an" if words[0] in "aeiou" else "a"
+    phrases = {f"an_{what}": f"{article} {words}", f"An_{what}": f"{article.capitalize()} {words}"}
+    return {what: name, what.capitalize(): camel(name), **phrases}
 
 
 def _singular(name: str) -> str:
