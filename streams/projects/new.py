@@ -10,10 +10,10 @@ import click
 
 from aggregates.process_manager import ProcessManager
 from schemas.drafting.plan import plan
+from schemas.registry import SchemaError
 from streams.projects.project import Project, ProjectError, find_project
 from streams.projects.rendering import add_line, camel, check_free, identifier, template, write, write_all
 from streams.projects.rendering import rendered as fill
-from streams.runtime.preparation import stop_on_user_error
 
 
 @click.command()
@@ -115,8 +115,10 @@ def _write_schemas(project: Project, package: str, name: str) -> None:
     project.importable()
     kind = getattr(import_module(f"{package}.{name}"), name)
     decider = kind.decider if isinstance(kind, ProcessManager) else kind
-    with stop_on_user_error():
+    try:
         plan(decider, project.root / package / "schemas").write()
+    except SchemaError as error:
+        raise ProjectError(str(error)) from None
 
 
 def _here() -> tuple[Project, str]:
@@ -141,7 +143,10 @@ def _type(project: Project, package: str, wanted: str | None) -> str:
 
 
 def _names(what: str, name: str) -> dict[str, str]:
-    return {what: name, what.capitalize(): camel(name)}
+    words = name.replace("_", " ")
+    article = "an" if words[0] in "aeiou" else "a"
+    phrases = {f"an_{what}": f"{article} {words}", f"An_{what}": f"{article.capitalize()} {words}"}
+    return {what: name, what.capitalize(): camel(name), **phrases}
 
 
 def _singular(name: str) -> str:

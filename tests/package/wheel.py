@@ -32,11 +32,11 @@ class Elsewhere:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the venv, or any other; its output, both of it, is told when its exit code is another."""
         path = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        seen = {name: value for name, value in {**os.environ, **(env or {})}.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
-            env={**inherited, "PATH": path, "VIRTUAL_ENV": str(self.folder), **(env or {})},
+            env={**seen, "PATH": path, "VIRTUAL_ENV": str(self.folder)},
             capture_output=True,
             text=True,
             timeout=300,
