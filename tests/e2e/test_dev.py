@@ -109,7 +109,7 @@ class Dev:
 def dev(tmp_path: Path) -> Iterator[Dev]:
     """The project of docs/new-aggregate.md, with a console, in a folder that has nothing else."""
     folder = tmp_path / "project"
-    for step in takewhile(lambda step: step.kind != "diff", steps(PAGE.read_text())):
+    for step in takewhile(lambda step: ".v2." not in step.file, steps(PAGE.read_text())):
         if step.kind == "file":
             file = folder / step.file
             file.parent.mkdir(parents=True, exist_ok=True)
