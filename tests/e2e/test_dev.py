@@ -18,6 +18,8 @@ from urllib.error import HTTPError
 
 import pytest
 
+from streams.kafka.client_factory import ClientFactory
+from tests.contract.topics import SERVERS
 from tests.e2e.system import ROOT
 from tests.e2e.test_new_aggregate import PAGE, steps
 from tests.e2e.worker import free_port
@@ -58,9 +60,9 @@ class Dev:
         """How often the apps have become ready."""
         return len(re.findall("^all ready after", self.text, re.MULTILINE))
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, **settings: str) -> None:
         """Type the command, and wait until the apps are ready."""
-        environment = {name: value for name, value in os.environ.items() if name not in PLACES}
+        environment = {name: value for name, value in os.environ.items() if name not in PLACES} | settings
         command = [sys.executable, "-m", "streams.projects.sourced", "dev", "--port", str(self.port), *options]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -183,3 +185,18 @@ def test_two_in_one_folder(dev: Dev) -> None:
             break
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+async def test_on_a_kafka(dev: Dev, namespace: str) -> None:
+    """By one setting the same project runs on a Kafka, and there are no topics here."""
+    dev.start(KAFKA_BROKERS=",".join(SERVERS), NAMESPACE=namespace, PARTITIONS="2")
+    try:
+        issued = dev.send("V-1", "IssueVoucher", amount="25.00")
+        assert "25.00" == dev.ask("/vouchers/V-1", issued["position"])["left"]
+        assert not (dev.folder / ".data" / "dev" / "topics").exists()
+        assert 0 == dev.interrupt()
+    finally:
+        async with ClientFactory(SERVERS).administering() as admin:
+            made = [topic for topic in await admin.list_topics() if topic.startswith(namespace)]
+            await admin.delete_topics(made)
+    assert f"{namespace}voucher-events" in made
