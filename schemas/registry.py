@@ -122,6 +122,8 @@ class Schemas:
 
         Raises `SchemaError`.
         """
+        if (drafted := DRAFTED.get((schema_root, type))) is not None:
+            return drafted
         root = root_folder(schema_root)
         folder = root.joinpath(type)
         if isinstance(schema_root, Path):
@@ -159,6 +161,10 @@ class Schemas:
             folder = f"{self.folder}/" if self.folder else ""
             to_add = ", ".join(f"{folder}{name}.v1.avsc" for name in missing)
             raise SchemaError(f"no schema of {', '.join(missing)}: add {to_add}")
+
+
+DRAFTED: dict[tuple[str | Path, str], Schemas] = {}
+"""By schema root and type what stands in for files, which `schemas.drafting` has yet to write."""
 
 
 def root_folder(schema_root: str | Path) -> Traversable:

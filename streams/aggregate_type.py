@@ -9,6 +9,7 @@ from typing import Any
 from aggregates.decider import Decider
 from aggregates.process_manager import ProcessManager
 from schemas.codec import Codec
+from schemas.drafting.drafts import drafting
 from schemas.formats import AVRO, Format
 from schemas.registry import SchemaError, Schemas
 from schemas.release.check_form import classes
@@ -44,6 +45,8 @@ class AggregateType:
         self.process = kind if isinstance(kind, ProcessManager) else None
         self.accepts = tuple(kind.accepts)
         decider = kind.decider if isinstance(kind, ProcessManager) else kind
+        if (drafts := drafting()) is not None:
+            drafts.add(decider, schema_root)
         schemas = Schemas.load(schema_root, decider.type)
         schemas.require([*decider.commands, *decider.events])
         if problems := list(classes(Contract(decider, schemas))):

@@ -3,6 +3,7 @@ take a fifth of the start of a worker."""
 
 from __future__ import annotations
 
+from streams.extras import needs
 from streams.journal.grants import Database
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Journal
@@ -19,17 +20,19 @@ def open_journal(url: str, namespace: str, context: str) -> Journal:
     """
     match url.partition(":")[0]:
         case "cassandra":
-            from streams.journal.cassandra.address import CassandraAddress
-            from streams.journal.cassandra.journal import CassandraJournal
-            from streams.journal.cassandra.tables import keyspace_name
+            with needs("cassandra", "JOURNAL_URL=cassandra://.."):
+                from streams.journal.cassandra.address import CassandraAddress
+                from streams.journal.cassandra.journal import CassandraJournal
+                from streams.journal.cassandra.tables import keyspace_name
 
             address = CassandraAddress.parse(url)
             return CassandraJournal(address, keyspace_name(namespace, address.keyspace, context))
         case "memory":
             return MemoryJournal(_stores.setdefault((url, namespace, context), MemoryStore()))
         case "postgresql":
-            from streams.journal.sql.journal import SqlJournal
-            from streams.journal.sql.postgres import PostgresAddress
+            with needs("postgres", "JOURNAL_URL=postgresql://.."):
+                from streams.journal.sql.journal import SqlJournal
+                from streams.journal.sql.postgres import PostgresAddress
 
             return SqlJournal(PostgresAddress.parse(url, namespace, context))
         case "sqlite":
@@ -49,14 +52,16 @@ def database_of(url: str, namespace: str, name: str, setting: str = "JOURNAL_URL
     `SettingsError`."""
     match url.partition(":")[0]:
         case "cassandra":
-            from streams.journal.cassandra.address import CassandraAddress
-            from streams.journal.cassandra.tables import keyspace_name
+            with needs("cassandra", f"{setting}=cassandra://.."):
+                from streams.journal.cassandra.address import CassandraAddress
+                from streams.journal.cassandra.tables import keyspace_name
 
             cluster = CassandraAddress.parse(url, setting)
             keyspace = keyspace_name(namespace, cluster.keyspace, name, setting)
             return Database("cassandra", setting, f"Cassandra at {cluster}", keyspace)
         case "postgresql":
-            from streams.journal.sql.postgres import PostgresAddress
+            with needs("postgres", f"{setting}=postgresql://.."):
+                from streams.journal.sql.postgres import PostgresAddress
 
             address = PostgresAddress.parse(url, namespace, name, setting)
             return Database("postgresql", setting, f"{address}, database {address.database}", address.schema)

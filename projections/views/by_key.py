@@ -17,17 +17,18 @@ from streams.runtime.web_guard import problem_response
 from streams.web.operation import Response, describe
 
 
-def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any]) -> None:
+def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = dict[str, Any], *, at: str = "") -> None:
     """Serve `/<type>s/{id}`: the row of an aggregate, or a stream of its changes where a client accepts one.
 
-    `answer_type` is the type of a row in the document. Raises `ValueError` where the projection has no rows by key.
+    `answer_type` is the type of a row in the document. A further projection of the type is served `at` a name of its
+    own, `/<at>/{id}`. Raises `ValueError` where the projection has no rows by key.
     """
-    local = side.local_rows(type, projection)
+    local, place = side.local_rows(type, projection), at or collection(type)
 
-    @side.app.page(f"/{collection(type)}/{{id}}", name=f"{type}-by-id")
+    @side.app.page(f"/{place}/{{id}}", name=f"{at or type}-by-id")
     @describe(
-        collection(type),
-        f"One {type} as it stands now, and its changes as they come",
+        place,
+        f"{f'The row in {at} of one' if at else 'One'} {type} as it stands now, and its changes as they come",
         Response("Found", answer_type, headers=("Position", "Sequence")),
         reads=True,
         etag=True,

@@ -117,7 +117,7 @@ def classes(contract: Contract) -> Iterator[SchemaProblem]:
         if class_ is None:
             continue
         by_schema = [[field["name"] for field in record["fields"]] for record in records(newest)]
-        by_class = [[field.name for field in fields(part)] for part in dataclasses_of(class_)]
+        by_class = [[field.name for field in fields(part)] for part in dict.fromkeys(dataclasses_of(class_))]
         if by_class != by_schema:
             yield SchemaProblem(
                 contract.file(newest),

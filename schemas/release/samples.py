@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from schemas.codec import Codec
+from schemas.fit import fitted
 from schemas.formats import AVRO, JSON
 from schemas.registry import Schema
 from schemas.upcasting import Fields
@@ -72,7 +73,7 @@ def write_sample(path: Path, sample: Sample) -> None:
 def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
     """The sample of a newest version, by the code as it is. `class_` is its class, `codec` reads it."""
     value: Any = msgspec.convert(example(schema), type=class_)
-    fields = msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)
+    fields = fitted(schema).fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
     avro, json = AVRO.writer(schema)(fields), JSON.writer(schema)(fields)
     return Sample(
         f"{schema.full_name}:{schema.version}",

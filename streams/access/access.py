@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs
 
 from streams.access.grants import Grants
-from streams.access.oidc import Oidc
 from streams.access.principal import Identified, NotKnown, Principal
 from streams.access.tls import client_context, end_of_certificate, name_of_certificate
 from streams.access.tokens import PREFIX, Tokens
+from streams.extras import needs
 from streams.security.renewed import Renewed
 from streams.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from streams.access.oidc import Oidc
 
 _WAYS = ("http_tokens_file", "http_oidc_issuer", "http_client_ca_file")
 
@@ -44,6 +47,8 @@ class Access:
         if settings.http_tokens_file:
             tokens = Renewed.of_text("HTTP_TOKENS_FILE", settings.http_tokens_file, Tokens.read)
         if settings.http_oidc_issuer:
+            with needs("oidc", "HTTP_OIDC_ISSUER"):
+                from streams.access.oidc import Oidc
             oidc = Oidc(settings.http_oidc_issuer, settings.http_oidc_audience, client_context(settings))
         return cls(grants, tokens, oidc)
 

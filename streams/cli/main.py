@@ -46,6 +46,7 @@ def register(
 
     `also_set_up` makes what else the app needs, and yields a line for each. Raises `CliError`.
     """
+    app.types = types
     add_commands(app, [*COMMANDS, *more], types, [also_set_up] if also_set_up is not None else [])
     audit.register(app)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,8 @@ import msgspec
 from faust.cli import argument, option
 
 from schemas.codec import Undecodable
-from schemas.registry import Schema, from_here, root_folder
+from schemas.drafting.drafts import RENAMED, drafting
+from schemas.registry import UPCASTERS, Schema, from_here, root_folder
 from schemas.release import check, lock, samples
 from schemas.release.contract import Contract, SchemaProblem
 from streams.aggregate_type import AggregateType
@@ -26,19 +27,28 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @command(
-    argument("action", type=click.Choice(["check", "sample", "lock", "register"])),
+    argument("action", type=click.Choice(["write", "check", "sample", "lock", "register"])),
     option("--folder", type=FOLDER, default=SAMPLES, metavar="FOLDER", help="sample: where the samples are kept."),
     option("--update", is_flag=True, help="sample: also what older ones read as now.", show_default=False),
+    option("--check", "dry", is_flag=True, help="write: say what would be written, and write nothing."),
+    option(RENAMED, multiple=True, metavar="OLD=NEW", help="write: a record, or Record.old=new a field, was renamed."),
     REASON,
 )
-async def schemas(self: TypesCommand, action: str, folder: Path, update: bool, reason: str) -> int:
-    """Change schemas without breaking anybody: check, sample, lock, register.
+async def schemas(
+    self: TypesCommand, action: str, folder: Path, update: bool, dry: bool, renamed: Sequence[str], reason: str
+) -> int:
+    """Change schemas without breaking anybody: write, check, sample, lock, register.
 
     \b
+    faust -A projections.shop.app schemas write --check
     faust -A projections.shop.app schemas check
     faust -A projections.shop.app schemas sample --update
     faust -A projections.shop.app schemas lock
     SCHEMA_REGISTRY_URL=http://registry:8081 faust -A projections.shop.app schemas register
+
+    Write makes the schema of each command and event from its class, and the next version where the class has changed
+    and the version before is released. It says what a change means and what it needs; --check writes nothing. What is
+    released stays as it is. The text behind a field, and the docstring of a class, become their docs.
 
     Check needs no server. It says what would break whom, and what to do: each version against those before and
     behind it, the classes, the upcasters, and what is released (schemas.lock), which must not change.
@@ -54,8 +64,11 @@ async def schemas(self: TypesCommand, action: str, folder: Path, update: bool, r
     it before workers that write a new version are started; `setup` does it too. When the registry refuses a version
     as incompatible that is a declared exception, the compatibility of its subject is set to NONE.
 
-    Exit code: 1 when something is wrong or missing, the registry does not answer or refuses, 2 wrong use.
+    Exit code: 1 when something is wrong or missing, --check: when there is something to write, the registry does not
+    answer or refuses, 2 wrong use.
     """
+    if action == "write":
+        return run_write(dry)
     if action == "check":
         return run_check(self.types)
     if action == "sample":
@@ -105,10 +118,41 @@ def lock_of(schema_root: str | Path) -> tuple[Path, lock.Lock]:
         raise CliError(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
 
-def run_check(types: Mapping[str, AggregateType]) -> int:
-    """Print each problem, or that there is none; the exit code."""
-    contracts = contracts_by_root(types)
-    problems = [problem for root, ours in contracts.items() for problem in check.check(ours, lock_of(root)[1])]
+def run_write(dry: bool) -> int:
+    """Write what the classes of the types of this process say, unless `dry`, and print what it means; the exit code."""
+    drafts = drafting()
+    assert drafts is not None
+    code = DONE
+    for plan in drafts.plans.values():
+        for draft in plan.drafts:
+            head, *changes = draft.meaning
+            click.echo("\n    ".join([head, *changes]))
+            if draft.upcaster:
+                click.echo(f"    an upcaster may be begun so, in {from_here(plan.root / UPCASTERS)}:")
+                click.echo("".join(f"        {line}\n" for line in draft.upcaster.splitlines()), nl=False)
+        if unsaid := [name for draft in plan.drafts for name in draft.unsaid]:
+            click.echo(f"only their names say what these are, a text behind them would: {', '.join(unsaid)}")
+        if not dry:
+            plan.write()
+        if plan.problems:
+            code = _print_problems(plan.problems)
+    count = sum(len(plan.drafts) for plan in drafts.plans.values())
+    if dry:
+        click.echo(f"{count} to write" if count else "nothing to write")
+        return ERROR if count else code
+    click.echo(f"{count} written" if count else "nothing to write")
+    return code
+
+
+def run_check(types: Mapping[str, AggregateType], unreleased: bool = False) -> int:
+    """Print each problem, or that there is none; the exit code. With `unreleased` a schema root without a lock is no
+    problem: nobody has stored an event of it."""
+    contracts, problems = contracts_by_root(types), []
+    for root, ours in contracts.items():
+        path, released = lock_of(root)
+        if unreleased and path.is_file():
+            raise CliError(USAGE, f"{from_here(path)} releases schemas: take `released = false` out of pyproject.toml")
+        problems += (check.may_be_locked if unreleased else check.check)(ours, released)
     if problems:
         return _print_problems(problems)
     click.echo(f"{_counted(contracts)}: nothing would break anybody")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,25 @@ class Project:
     root: Path
     apps: tuple[str, ...]
     table: dict[str, Any]
+
+    def import_apps(self) -> dict[str, Any]:
+        """The apps of the project by their modules, each the value `app` of its module. Raises `ProjectError`, and
+        `SystemExit` where an app itself stops with a line for its user."""
+        self.importable()
+        return {name: self._import(name) for name in self.apps}
+
+    def _import(self, name: str) -> Any:
+        try:
+            module = import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # something that the app itself imports
+            raise ProjectError(
+                f"{self.root / FILE}: there is no module {name}, which [{TABLE}] has as an app"
+            ) from None
+        if not hasattr(module, "app"):
+            raise ProjectError(f"{name} has no `app`, as `app = command_app(__name__, ..)` makes it")
+        return module.app
 
     def importable(self) -> None:
         """Let the modules of the project be imported, and before those of the same names elsewhere."""

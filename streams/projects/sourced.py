@@ -18,6 +18,12 @@ ERROR, USAGE = 1, 2
 """Exit codes: the answer is no; wrong use."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "new": ("streams.projects.new:new", "Write a project: a context with an aggregate, rows and tests."),
+    "add": ("streams.projects.new:add", "Add an aggregate, a process manager or a projection to it."),
+    "schemas": (
+        "streams.projects.schemas:schemas",
+        "Write the schemas of its classes, check, sample and release them.",
+    ),
     "dev": ("streams.dev.command:dev", "Run all apps of the project on this machine, without any server."),
 }
 """By name the click command as `module:attribute`, and what it does in a line."""

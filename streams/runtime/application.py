@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from yarl import URL
 from streams.access.access import Access, check_reach, is_loopback
 from streams.access.principal import Need, Role
 from streams.access.tls import server_context
+from streams.aggregate_type import AggregateType
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import cancel, each_done
@@ -91,6 +93,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.context = group
         self.contexts: dict[str, str] = {}
         """By aggregate type the context that it is of: where somebody must have a role. See `streams.access`."""
+        self.types: Mapping[str, AggregateType] = {}
+        """The aggregate types of its command line, by name."""
         self.access: Access | None = None
         """Who may do what; known when the worker starts. None: whoever comes may do everything."""
         self.audit: RequestAudit | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from projections.stores.listings import Listings, SharedRows, none_listed
 from projections.stores.shared.memory import MemoryDatabase, MemoryRows
+from streams.extras import needs
 from streams.settings import SettingsError
 
 READ_MODEL = "read_model_2"
@@ -27,17 +28,19 @@ def open_rows(
     """
     match url.partition(":")[0]:
         case "cassandra":
-            from projections.stores.shared.cassandra import CassandraRows
-            from streams.journal.cassandra.address import CassandraAddress
-            from streams.journal.cassandra.tables import keyspace_name
+            with needs("cassandra", f"{setting}=cassandra://.."):
+                from projections.stores.shared.cassandra import CassandraRows
+                from streams.journal.cassandra.address import CassandraAddress
+                from streams.journal.cassandra.tables import keyspace_name
 
             address = CassandraAddress.parse(url, setting)
             return CassandraRows(address, keyspace_name(namespace, address.keyspace, name, setting), listings)
         case "memory":
             return MemoryRows(_in_memory.setdefault((url, namespace, name), MemoryDatabase()), listings)
         case "postgresql":
-            from projections.stores.shared.sql import SqlRows
-            from streams.journal.sql.postgres import PostgresAddress
+            with needs("postgres", f"{setting}=postgresql://.."):
+                from projections.stores.shared.sql import SqlRows
+                from streams.journal.sql.postgres import PostgresAddress
 
             return SqlRows(PostgresAddress.parse(url, namespace, name, setting), listings)
         case "sqlite":

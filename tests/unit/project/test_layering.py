@@ -29,9 +29,11 @@ ROOMS = """
 aggregates
 schemas
 schemas.release
+schemas.drafting
 streams.text streams.moments streams.limits streams.slices streams.secret
 streams.security.access
 streams.settings
+streams.extras
 streams.security
 streams.concurrency
 streams.access

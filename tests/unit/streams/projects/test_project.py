@@ -35,6 +35,6 @@ def test_found_from_below(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
     """A missing or damaged table is one sentence with the file's name."""
     (tmp_path / "pyproject.toml").write_text(text)
-    with pytest.raises(ProjectError, match="pyproject.toml") as error:
+    with pytest.raises(ProjectError, match=r"pyproject\.toml") as error:
         find_project(tmp_path)
     assert said in str(error.value)
