@@ -91,7 +91,14 @@ class Dev:
         return self.process.wait(SECONDS)
 
     def ask(self, path: str, at_least: str = "", body: Any = None) -> Answer:
-        """Ask the read side; with a body it is a POST. Raises `OSError`."""
+        """Ask the read side, again for as long as it says that it will answer soon, as for a table that was just made.
+        With a body it is a POST. Raises `OSError`."""
+        until = time.monotonic() + SECONDS
+        while (answer := self._ask(path, at_least, body)).status == 503 and time.monotonic() < until:
+            time.sleep(0.1)
+        return answer
+
+    def _ask(self, path: str, at_least: str, body: Any) -> Answer:
         headers = {"At-Least": at_least} if at_least else {}
         data = None if body is None else json.dumps(body).encode()
         headers |= {"Content-Type": "application/json", "Prefer": "wait=60"} if data else {}
