@@ -76,9 +76,10 @@ def run(data: Path | None, *, whole: bool, once: bool, alone: bool = False) -> i
         console.print(without_servers.LEFT_OUT, highlight=False)
         folder = Path(f"{data_dir}-without-servers")
         alone_in = without_servers.places(folder)
-        environment = without_servers.environment_for(alone_in, os.environ)
+        of_team = without_servers.environment_for(alone_in, os.environ)
+        environment = of_team | alone_in.settings(of_team)
     else:
-        environment = workers.environment_for(where, os.environ, DATA_DIR=data_dir, NAMESPACE=namespace)
+        of_team = environment = workers.environment_for(where, os.environ, DATA_DIR=data_dir, NAMESPACE=namespace)
         folder = Path(environment["DATA_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     if data is not None and not data.is_file():
@@ -97,7 +98,7 @@ def run(data: Path | None, *, whole: bool, once: bool, alone: bool = False) -> i
         if not alone and up(needed(), where) != 0:
             return 1
         console.print(f"starting {len(team)} worker{'s' if team[1:] else ''}, logs in {logs}", highlight=False)
-        workers.start(team, environment)
+        workers.start(team, of_team)
         workers.wait_ready(team, say=lambda line: console.print(line, highlight=False))
         file = data or _generated(folder, environment)
         console.print(f"sales: {file}{'' if data else ', generated'}", highlight=False, soft_wrap=True)

@@ -26,10 +26,10 @@ def places(folder: Path) -> Whereabouts:
 
 
 def environment_for(where: Whereabouts, environment: Mapping[str, str]) -> dict[str, str]:
-    """That of the commands of its apps: the user's settings but for those that lead to servers."""
-    kept = {name: value for name, value in environment.items() if value and name not in where.foreign(environment)}
+    """The user's settings but for those that lead to servers."""
     path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-    return {**kept, **where.settings(kept), "PATH": path}
+    foreign = where.foreign(environment)
+    return {name: value for name, value in environment.items() if value and name not in foreign} | {"PATH": path}
 
 
 def team(where: Whereabouts, logs: Path, pids: Path) -> list[Worker]:

@@ -11,20 +11,21 @@ import click
 from streams.dev.emptying import forget_everything, forget_what_is_derived
 from streams.dev.supervision import DevError, Supervision, only_one, relative
 from streams.dev.whereabouts import ENVIRONMENT, Whereabouts
-from streams.projects.project import find_project
+from streams.projects.project import FILE, TABLE, Project, ProjectError, find_project
 
 PORT = 6066
+PORTS = click.IntRange(1_100, 65_535)
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1024, 65_535), default=PORT, show_default=True, help="Of the last app.")
+@click.option("--port", type=PORTS, help=f"Of the last app.  [default: `port` of the table, or {PORT}]")
 @click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of all that is kept.  [default: .data/dev]"
 )
 @click.option("--fresh", is_flag=True, help="Begin with nothing: journals, topics and tables are deleted.")
 @click.option("--replay", is_flag=True, help="Make all tables anew of the events that there are.")
 @click.option("--reload/--no-reload", default=True, help="Start again when a file has changed.", show_default=True)
-def dev(port: int, data: Path | None, fresh: bool, replay: bool, reload: bool) -> None:
+def dev(port: int | None, data: Path | None, fresh: bool, replay: bool, reload: bool) -> None:
     """Run all apps of this project in one process: no server, no Java. For development and tests only.
 
     The apps are those of [tool.sourced] in pyproject.toml. The last one of them listens at --port, the others at the
@@ -36,7 +37,7 @@ def dev(port: int, data: Path | None, fresh: bool, replay: bool, reload: bool) -
     JOURNAL_URL=cassandra://c1:9042/db sourced dev with journals there
     """
     project = find_project()
-    places = Whereabouts(project.root, project.apps, port, data and data.absolute())
+    places = Whereabouts(project.root, project.apps, port or _port(project), data and data.absolute())
     try:
         with only_one(places):
             _empty(places, fresh, replay)
@@ -46,6 +47,14 @@ def dev(port: int, data: Path | None, fresh: bool, replay: bool, reload: bool) -
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or places.folder}: {error.strerror or error}") from None
+
+
+def _port(project: Project) -> int:
+    """As the table says. Raises `ProjectError`."""
+    port = project.table.get("port", PORT)
+    if not isinstance(port, int) or not (PORTS.min or 0) <= port <= (PORTS.max or 0):
+        raise ProjectError(f"{project.root / FILE}: port in [{TABLE}] is a number from {PORTS.min} to {PORTS.max}")
+    return port
 
 
 def _empty(places: Whereabouts, fresh: bool, replay: bool) -> None:

@@ -18,6 +18,7 @@ from watchfiles import Change, DefaultFilter, awatch
 
 from streams.dev.broker.server import Broker
 from streams.dev.whereabouts import ENVIRONMENT, Whereabouts
+from streams.runtime.preparation import USER_ERROR
 
 SESSION_SECONDS = 30.0
 """Apps that were killed are missed by their folder when they start again, and one machine may be slow for a while."""
@@ -25,7 +26,8 @@ END_SECONDS = 15.0
 """For so long the apps may take to end."""
 AGAIN_SECONDS = 1.0
 SOON_SECONDS = 10.0
-"""Apps that end by themselves so soon after their start would do so again: a change is waited for."""
+"""Apps that end by themselves so soon after their start would do so again, as those do that say what is to be mended: a
+change is waited for."""
 ENDINGS = (".py", ".avsc", ".toml", ".sql", ".json", ".html", ".css", ".js")
 
 Say = Callable[[str], None]
@@ -149,7 +151,7 @@ class Supervision:
 
     async def _after(self, status: int, lived: float, waited_for: list[asyncio.Task[Any]]) -> None:
         """The apps have ended by themselves."""
-        if lived < SOON_SECONDS:
+        if status == USER_ERROR or lived < SOON_SECONDS:
             self._say(f"the apps have ended (status {status}): they are started again when a file has changed")
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
         else:

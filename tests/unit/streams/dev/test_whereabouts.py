@@ -10,10 +10,11 @@ from watchfiles import Change
 
 from streams.dev.broker.store import Store
 from streams.dev.broker.topics import Topics
-from streams.dev.command import dev
+from streams.dev.command import PORT, _port, dev
 from streams.dev.emptying import forget_everything, forget_what_is_derived
 from streams.dev.supervision import ProjectFiles
 from streams.dev.whereabouts import Whereabouts
+from streams.projects.project import ProjectError, find_project
 from streams.settings import Settings
 
 
@@ -87,3 +88,17 @@ def test_nothing_elsewhere_is_emptied(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_is_watched(places: Whereabouts, file: str, is_watched: bool) -> None:
     """What a project is written in, and nothing that it writes itself."""
     assert is_watched == ProjectFiles(places)(Change.modified, str(places.root / file))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("port = 6100", 6100), ("", PORT), ('port = "x"', "port in"), ("port = 80", "port in")]
+)
+def test_the_port_of_the_table(tmp_path: Path, line: str, said: int | str) -> None:
+    """A project says where it listens; what cannot be is said."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.sourced]\napps = ["boxes.app"]\n{line}\n')
+    project = find_project(tmp_path)
+    if isinstance(said, int):
+        assert said == _port(project)
+    else:
+        with pytest.raises(ProjectError, match=said):
+            _port(project)
