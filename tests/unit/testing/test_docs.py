@@ -44,6 +44,6 @@ def test_a_page(tmp_path: Path, page: str) -> None:
             case "text":
                 for line in text.splitlines():
                     assert line in said, f"the page shows {line!r}, and what is said is\n{said}"
-    # With the settings and the cache of the project's own run, which is strict: reading all libraries anew takes a minute.
+    # With the settings and the cache of the own run, which is strict: reading all libraries anew takes a minute.
     own = "--strict", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")
     assert "Success: no issues found" in ran(tmp_path, sys.executable, "-m", "mypy", *own, str(tmp_path))
