@@ -39,10 +39,10 @@ LINES = (Line("A", "HOLDER", 6, Decimal("2.5500")), Line("A", "HOLDER", 1, Decim
 TOTAL = Decimal("16.3000")
 
 
-def rows(projection: Projection, *events: Any) -> dict[str, Row]:
-    """All rows of a projection after these events."""
+def fold(projection: Projection, *events: Any, id: str = "1") -> dict[str, Row]:
+    """All rows of a projection after the events of one aggregate."""
     folded = FoldedRows(projection)
-    for event in in_sequence(events):
+    for event in in_sequence((id, event) for event in events):
         folded.apply(event)
     return folded.rows
 
@@ -59,14 +59,14 @@ def test_order_row() -> None:
     """An order's row has its header, its lines with equal ones merged, its exact total and its status."""
     opened = OrderOpened("17850", "sale", "France", DAY)
     added = [LineAdded("A", "HOLDER", 6, Decimal("2.55")), LineAdded("B", "BOX", 1, Decimal("0.001"))]
-    row = rows(orders, opened, *added, added[0], LineAdded("A", "HOLDER", 1, Decimal("1")), placed())["1"]
+    row = fold(orders, opened, *added, added[0], LineAdded("A", "HOLDER", 1, Decimal("1")), placed())["1"]
     assert ["placed", "17850", "2011-05-17T09:30:00Z"] == [row["status"], row["user_id"], row["opened_at"]]
     assert [("A", 12, "2.55"), ("B", 1, "0.001"), ("A", 1, "1.00")] == [
         (line["sku"], line["quantity"], line["unit_price"]) for line in row["lines"]
     ]
     assert "31.601" == row["total"]
     cancelled = (OrderCancelled("late"), withdrawn())
-    row = rows(orders, opened, *added, LineRemoved("A"), placed(), OrderConfirmed(), *cancelled)["1"]
+    row = fold(orders, opened, *added, LineRemoved("A"), placed(), OrderConfirmed(), *cancelled)["1"]
     assert ("cancelled", "late", "0.001") == (row["status"], row["reason"], row["total"])
 
 
@@ -84,11 +84,11 @@ def test_product_row() -> None:
 
 def test_user_row() -> None:
     """A user's row has the email that is confirmed, the one that is asked for, and the one that was refused last."""
-    events: list[object] = [("u", UserRegistered("France", "Ada"))]
+    events: list[object] = [UserRegistered("France", "Ada")]
 
     def after(*more: object) -> dict[str, object]:
-        events.extend(("u", event) for event in more)
-        row = rows(users, *events)["u"]
+        events.extend(more)
+        row = fold(users, *events, id="u")["u"]
         assert ("u", "France", "Ada") == (row["id"], row["country"], row["name"])
         return {name: row[name] for name in ("status", "email", "email_pending", "email_refused")}
 

@@ -1,0 +1,196 @@
+"""Rows by any of their columns: what is selected, how it is sorted, and pages over several partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from aggregates.shop.order import OrderCancelled, OrderPlaced, order
+from projections.app import ReadSide
+from projections.http.problems import BadRequest
+from projections.openapi.document import document, routes_of
+from projections.projection import Projection, PublishedEvent
+from projections.stores.declaration import Table
+from projections.stores.typed_columns import columns_of, typed_columns
+from projections.views.asked_rows import add_asked_rows, query_of, read_question
+from sourced.testing import given
+from streams.aggregate_type import AggregateType
+from streams.settings import Settings
+from tests.unit.sql_machines import Partitions
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Sale:
+    """Of a customer; who knows when it is paid."""
+
+    id: str
+    customer: str
+    total: Decimal
+    placed_at: datetime
+    status: Literal["open", "paid"] = "open"
+    paid_at: datetime | None = None
+    lines: tuple[str, ...] = ()
+    gift: bool = False
+
+
+COLUMNS = typed_columns(Sale)
+QUERY = query_of(COLUMNS)
+SALES = [
+    Sale("a", "ada", Decimal("9.50"), NOON),
+    Sale("b", "bob", Decimal("10.00"), NOON + timedelta(milliseconds=5), "paid", NOON + timedelta(days=1)),
+    Sale("c", "ada", Decimal("100.00"), NOON + timedelta(days=2), gift=True),
+    Sale("d", "ada", Decimal("9.5"), NOON - timedelta(days=1), "paid", NOON),
+]
+
+
+@pytest.fixture(scope="module")
+def sales(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Partitions]:
+    folder: Path = tmp_path_factory.mktemp("sales")
+    made = Partitions(folder, "sales-1", columns_of(Sale, indexes=[("customer", "total", "key")]))
+    made.put({sale.id: msgspec.to_builtins(sale) for sale in SALES})
+    yield made
+    made.close()
+
+
+def ask(sales: Partitions, **parameters: str) -> dict[str, Any]:
+    question = read_question(parameters, COLUMNS, QUERY)
+    return question.page(sales.ask(question.here))
+
+
+def found(sales: Partitions, **parameters: str) -> list[str]:
+    """The ids of all rows, page by page, two at a time."""
+    ids, after = list[str](), ""
+    while after is not None:
+        page = ask(sales, limit="2", after=after, **parameters)
+        ids += [row["id"] for row in page["rows"]]
+        after = page["next"]
+    return ids
+
+
+def test_columns() -> None:
+    """What is one value has a column; lists, and names that are in use, have none."""
+    assert ["customer", "total", "placed_at", "status", "paid_at", "gift"] == list(COLUMNS)
+    assert ["paid_at"] == [name for name, it in COLUMNS.items() if it.optional]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "ids"),
+    [
+        ({}, "abcd"),
+        ({"customer": "ada"}, "acd"),
+        ({"customer": "ada", "total__gte": "10"}, "c"),
+        ({"total": "9.50"}, "ad"),
+        ({"total__gt": "9.5", "total__lt": "100"}, "b"),
+        ({"status": "paid", "customer__gt": "ada"}, "b"),
+        ({"gift": "true"}, "c"),
+        ({"placed_at__lte": "2026-01-01T13:00:00+01:00"}, "ad"),
+        ({"placed_at__gt": "2026-01-01T12:00:00Z"}, "bc"),
+        ({"paid_at__gte": "2026-01-01T12:00:00Z"}, "bd"),
+        ({"customer": "nobody' OR 1=1 --"}, ""),
+    ],
+    ids=str,
+)
+def test_what_is_selected(sales: Partitions, parameters: dict[str, str], ids: str) -> None:
+    """Equal to a value, or within a range: numbers and times as such, not as texts."""
+    assert [*ids] == found(sales, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("sort", "ids"),
+    [
+        ("total", "adbc"),
+        ("-total", "cbda"),
+        ("placed_at", "dabc"),
+        ("-placed_at", "cbad"),
+        ("customer", "acdb"),
+        ("-gift", "cdba"),
+    ],
+)
+def test_how_it_is_sorted(sales: Partitions, sort: str, ids: str) -> None:
+    """One order over all partitions and pages, what is equal by key, in the same direction."""
+    assert [*ids] == found(sales, sort=sort)
+
+
+def test_rows_are_as_they_were(sales: Partitions) -> None:
+    """Decimals and times come back exactly, with position as all rows have it."""
+    [row] = ask(sales, customer="bob")["rows"]
+    assert "type-0:1:0" == row.pop("position")
+    assert SALES[1] == msgspec.convert(row, Sale)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        (
+            {"custommer": "ada"},
+            "custommer: there is no such parameter; there are limit, after, customer, customer__gt,",
+        ),
+        ({"sort": "paid_at"}, "sort='paid_at': use -customer, -gift, -placed_at, -status, -total, customer, gift, "),
+        ({"total": "much"}, "total='much'"),
+        ({"placed_at__gt": "2026-01-01T12:00:00"}, "has no time zone: write Z for UTC"),
+        ({"after": "rubbish"}, "after='rubbish': use the `next` of the page before"),
+        ({"limit": "0"}, "limit='0': a number from 1 to 1000"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked(sales: Partitions, parameters: dict[str, str], says: str) -> None:
+    """A mistake is said, and never shows other rows instead."""
+    with pytest.raises(BadRequest) as no:
+        ask(sales, **parameters)
+    assert says in str(no.value)
+
+
+def sold(row: Sale | None, key: str, published: PublishedEvent) -> Sale | None:
+    match published.event:
+        case OrderPlaced(user_id=user_id, total=total, opened_at=opened_at):
+            return Sale(key, user_id, total, opened_at)
+        case OrderCancelled() if row is not None:
+            return None
+        case _:
+            return row
+
+
+SOLD = Projection("sales", 1, "order", sold, row=Sale)
+
+
+def test_rows_of_its_type() -> None:
+    """The projection of such a table has rows of its type, and tests compare them as such."""
+    placed = OrderPlaced("ada", "sale", None, NOON, (), Decimal("9.50"))
+    given(SOLD, ("a", placed)).then_rows({"a": Sale("a", "ada", Decimal("9.50"), NOON)})
+    given(SOLD, ("a", placed)).when(("a", OrderCancelled("late"))).then_rows({})
+
+
+def side_of(*tables: Table) -> ReadSide:
+    settings = Settings(partitions=1)
+    contexts = {"order": AggregateType("orders", order, settings, "shop")}
+    return ReadSide("tests.asked", settings, contexts, tables, name="asked-tables")
+
+
+def test_the_route() -> None:
+    """It is served under the name of the projection, and each parameter is in the document."""
+    side = side_of(Table(SOLD, columns_of(Sale)))
+    add_asked_rows(side, SOLD)
+    told: Any = msgspec.to_builtins(document("Sales", "1", "", routes_of(side.app), side.contexts))
+    asked = [parameter.get("name") for parameter in told["paths"]["/sales"]["get"]["parameters"]]
+    assert {"customer", "total__gte", "placed_at__lt", "sort", "limit", "after"} <= {*asked}
+
+
+def test_a_table_that_cannot_be_asked() -> None:
+    """A projection without a type, or kept elsewhere, is refused where it is wired."""
+    untyped = Projection("untyped", 1, "order", sold)
+    side = side_of(Table(SOLD), Table(untyped))
+    with pytest.raises(ValueError, match="where they have a type and are not local"):
+        add_asked_rows(side, untyped)
+    with pytest.raises(ValueError, match="where SQLite keeps them"):
+        add_asked_rows(side, SOLD)
+    with pytest.raises(ValueError, match="column 'colour' is not declared"):
+        columns_of(Sale, indexes=[("colour",)])
