@@ -79,9 +79,10 @@ def records_of(
     kept: Mapping[str, str],
     seen: Mapping[str, Seen],
 ) -> list[Record]:
-    """All records of a type. `kept` are the schemas that its journal has, of whichever type, the engine's own, too: those
-    count that are of a record known here, or that an event of the type has. `seen` is what was counted; both are by
-    fingerprint. `classes` are those of today by name."""
+    """All records of a type. `kept` are the schemas that its journal has, also those of other types and of the engine:
+    of these the ones count that are of a record known here, or that an event of the type has. `seen` is what was
+    counted; both are by fingerprint. `classes` are those of today by name.
+    """
     own = {**{schema.fingerprint: schema for schema in events.own}, **{it.fingerprint: it for it in commands}}
     named = {schema.name for schema in commands}
     others = {key: found for key, json in kept.items() if key not in own and (found := _parsed(json)) is not None}
