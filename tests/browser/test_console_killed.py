@@ -21,8 +21,8 @@ async def test_workers_are_killed(open_tab: OpenTab, system: System) -> None:
     """A worker of orders: its logs go to the other one, and each takeover says from whom. The worker that the page is
     from: what is shown stays, is said to be older, and is new again when a worker is there, without a hand."""
     one, other, door = system.start(ORDERS), system.start(ORDERS), system.start(PROJECTIONS)
-    for worker in (one, other, door):
-        await system.all_served(worker)
+    await system.all_served(one, other)
+    await system.all_served(door)
     await system.ask("order", "o-1", "OpenOrder", {"user_id": "u-1", "kind": "sale"})
     tab = await open_tab(f"{door.url}/console#/logs")
     tab.expect_wrong("ERR_CONNECTION_REFUSED")
