@@ -222,8 +222,8 @@ async def test_tables(open_tab: OpenTab, shop: Worker, system: System, width: in
     await expect(section.get_by_role("button", name="Pause")).to_be_visible()
 
 
-async def test_a_table_is_built_anew(open_tab: OpenTab, shop: Worker, system: System) -> None:
-    """The new one stands beside the one before it, and answers when it is complete; then the old one is dropped."""
+async def test_a_table_is_built_anew(open_tab: OpenTab, shop: Worker) -> None:
+    """The new one stands beside the one before it, and answers when it is complete."""
     tab = await open_tab(f"{shop.url}/console#/tables")
     section, dialog = tab.page.locator("#projection-checkouts"), tab.page.get_by_role("dialog")
     await section.get_by_role("button", name="Rebuild").click()
@@ -231,13 +231,6 @@ async def test_a_table_is_built_anew(open_tab: OpenTab, shop: Worker, system: Sy
     await dialog.get_by_role("button", name="Rebuild").click()
     new = section.get_by_role("article").filter(has=tab.page.get_by_role("heading", name="checkouts-1.1", exact=True))
     await expect(new).to_contain_text("answers")
-    old = section.get_by_role("article").filter(has=tab.page.get_by_role("heading", name="checkouts-1", exact=True))
-    await old.get_by_role("button", name="Drop").click()
-    await dialog.get_by_label("Why").fill("the new one is right")
-    await dialog.get_by_role("button", name="Drop").click()
-    await expect(old).to_have_count(0)
-    _, told, _ = await system.get(shop, "/projections/checkouts")
-    assert ["checkouts-1.1"] == [table["table"] for table in told["tables"]]
 
 
 @WIDTHS
