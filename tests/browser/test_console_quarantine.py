@@ -107,6 +107,39 @@ async def test_quarantine(open_tab: OpenTab, shop: Shop, system: System) -> None
     await eventually(has_all, 10, "not all were decided")
 
 
+async def test_a_row_that_waits(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """The stepper shows over which event a projection raises; it is left out for a reason, and the row goes on."""
+    for amount in (1, 13, 3):
+        await system.ask("ledger", HOSTILE * 2, "Post", {"amount": amount})
+    tab = await open_tab(f"{shop.door.url}/console#/tables", width=360)
+    row = tab.page.get_by_role("row").filter(has_text=HOSTILE * 2)
+    await expect(row).to_contain_text("13 brings no luck")
+    assert [] == await tab.too_wide()
+    await row.get_by_role("link", name=f"Step through {HOSTILE * 2}", exact=True).click()
+    shown = tab.page.get_by_role("region", name="Row", exact=True)
+    await expect(tab.page.locator(".events li")).to_have_count(2)
+    await tab.page.keyboard.press("j")
+    await expect(shown).to_contain_text("13 brings no luck")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    await tab.page.go_back()
+    await row.get_by_role("button", name="Skip the event").click()
+    dialog = tab.page.get_by_role("dialog")
+    await dialog.get_by_label("Why").fill(HOSTILE)
+    await dialog.get_by_role("button", name="Skip").click()
+    await expect(row).to_have_count(0)
+
+    async def goes_on() -> bool:
+        _, found, _ = await system.get(shop.door, f"/ledgers/{quote(HOSTILE * 2, safe='')}/rows")
+        return [{"events": 2}] == [each["row"] for each in found["rows"]]
+
+    await eventually(goes_on, 15, "the row does not go on")
+    await tab.page.goto(f"{shop.door.url}/console#/steps/ledgers/{quote(HOSTILE * 2, safe='')}?at=2")
+    await expect(shown).to_contain_text(HOSTILE)
+    await expect(shown).to_contain_text("left out")
+    await expect(tab.page.locator(".events li")).to_have_count(3)
+
+
 async def amounts(system: System, door: Worker, id: str) -> list[int]:
     """What was posted to a ledger."""
     _, history, _ = await system.get(door, f"/ledgers/{quote(id, safe='')}/history")

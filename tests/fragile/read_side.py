@@ -1,4 +1,5 @@
-"""The read side of the ledger, with the console; it has the bug as well, mended as that of the ledger's app."""
+"""The read side of the ledger, with the console; it has the bug as well, mended as that of the ledger's app. Its
+projection raises over a post of 13."""
 
 import os
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from tests.fragile.ledger import SCHEMAS, ledger
 
 
 def evolve(row: Mapping[str, Any] | None, key: str, event: PublishedEvent) -> Mapping[str, Any]:
+    if event.type == "Posted" and event.event.amount == 13:
+        raise ValueError("13 brings no luck")
     return {"events": (row or {"events": 0})["events"] + 1}
 
 

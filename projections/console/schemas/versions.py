@@ -79,11 +79,15 @@ def records_of(
     kept: Mapping[str, str],
     seen: Mapping[str, Seen],
 ) -> list[Record]:
-    """All records of a type. `kept` are the schemas that its journal has, `seen` what was counted, both by fingerprint;
-    `classes` are those of today by name."""
+    """All records of a type. `kept` are the schemas that its journal has, also those of other types and of the engine:
+    of these the ones count that are of a record known here, or that an event of the type has. `seen` is what was
+    counted; both are by fingerprint. `classes` are those of today by name.
+    """
     own = {**{schema.fingerprint: schema for schema in events.own}, **{it.fingerprint: it for it in commands}}
     named = {schema.name for schema in commands}
-    all_schemas = {**own, **{key: found for key, json in kept.items() if key not in own and (found := _parsed(json))}}
+    others = {key: found for key, json in kept.items() if key not in own and (found := _parsed(json)) is not None}
+    names = {schema.full_name for schema in own.values()}
+    all_schemas = {**own, **{key: it for key, it in others.items() if it.full_name in names or key in seen}}
     by_name: dict[str, list[Schema]] = {}
     for schema in sorted(all_schemas.values(), key=lambda it: (it.name, it.version)):
         by_name.setdefault(schema.name, []).append(schema)

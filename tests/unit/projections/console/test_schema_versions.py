@@ -60,12 +60,17 @@ def test_how_it_is_read_today(orders: AggregateType, products: AggregateType) ->
 
 
 def test_of_another_version_of_the_code(products: AggregateType) -> None:
-    """What newer code has left in the journal is there, and said to be that; what is no schema is passed over."""
+    """What newer code has left in the journal is there, and said to be that; what is no schema is passed over, and
+    what is of another type, unless an event has it."""
     [newest, *_] = records(products)["StockRefused"].versions
     json = products.events.schemas[newest.fingerprint].replace('"name":"wanted"', '"name":"asked"')
     newer = Schema.parse(json, 6)
     found = records(products, {newer.fingerprint: newer.json, "0" * 16: "no schema"})["StockRefused"].versions
     assert [(6, False), (5, True)] == [(version.version, version.is_known) for version in found[:2]]
+    other = Schema.parse('{"type": "record", "name": "Commit", "fields": [{"name": "nr", "type": "long"}]}', 1)
+    kept = {other.fingerprint: other.json}
+    assert "Commit" not in records(products, kept)
+    assert 3 == records(products, kept, **{other.fingerprint: Seen(3)})["Commit"].versions[0].events
 
 
 @pytest.mark.parametrize(
