@@ -78,7 +78,7 @@ async def _round(size: int, kind: str, collected: Collector) -> float:
             moment = time.monotonic()
             traces.committed(decided, Stages(moment, moment, moment, moment))
             while tracer.waiting > MOST_WAITING:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
     if tracer is not None and task is not None:
         tracer.end()
         await task

@@ -37,7 +37,8 @@ def of(id: str) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(system: System) -> Shop:
     """An order that was placed, and its checkout: of products and timers no worker is up."""
-    workers = system.start(ORDERS), system.start(CHECKOUT), system.start(PROJECTIONS)
+    page = "http://jaeger:16686/trace/{trace_id}"
+    workers = system.start(ORDERS), system.start(CHECKOUT), system.start(PROJECTIONS, TRACES_URL=page)
     await asyncio.gather(*(system.all_served(worker) for worker in workers))
     await system.ask("order", HOSTILE, "OpenOrder", {"user_id": "u-1", "kind": "sale"})
     await system.ask("order", HOSTILE, "AddLine", LINE)
@@ -96,6 +97,22 @@ async def test_the_page(open_tab: OpenTab, shop: Shop, width: int, dark: bool) -
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text(f"order {HOSTILE}")
     await tab.page.locator(".facts a").first.click()
     await expect(graph.locator(".step")).to_have_count(4)
+
+
+async def test_a_story_leads_to_its_trace(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """Where that is kept: to the page that TRACES_URL names, which is not told where from."""
+    trace, command = (
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        {"type": "OpenOrder", "data": {"user_id": "u-1", "kind": "sale"}},
+    )
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "Idempotency-Key": "traced"}
+    url = f"{shop.door.url}/orders/traced/commands"
+    async with system.http.post(url, json=command, headers=headers) as answer:
+        assert 200 == answer.status, await answer.text()
+    tab = await open_tab(f"{shop.door.url}/console#/story/traced")
+    link = tab.page.get_by_role("link", name=trace)
+    await expect(link).to_have_attribute("href", f"http://jaeger:16686/trace/{trace}")
+    await expect(link).to_have_attribute("rel", "noreferrer")
 
 
 async def test_what_there_is_not(open_tab: OpenTab, shop: Shop) -> None:
