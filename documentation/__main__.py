@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from documentation.layout import lay
+from documentation.layout import lay, with_all
 from documentation.reference import pages
 
 ROOT = Path(__file__).parents[1]
@@ -19,14 +18,14 @@ def build(into: Path, made: Mapping[str, str]) -> subprocess.CompletedProcess[st
     """Lay the pages in `into/build/docs`, and have zensical make the site of them in `into/build/site`.
 
     `made`: further pages, by name. REPOSITORY, where it is set, is where files are seen."""
-    lay(ROOT, into / "build" / "docs", made, os.environ.get("REPOSITORY", ""))
-    if into != ROOT:
-        shutil.copy(ROOT / "mkdocs.yml", into)
+    folder = into / "build"
+    lay(ROOT, folder / "docs", made, os.environ.get("REPOSITORY", ""))
+    pages = [file.relative_to(folder / "docs").as_posix() for file in sorted((folder / "docs").rglob("*.md"))]
+    (folder / "mkdocs.yml").write_text(with_all((ROOT / "mkdocs.yml").read_text("utf-8"), pages), "utf-8")
     zensical = Path(sys.executable).with_name("zensical")
     run = [zensical, "build", "--strict", "--clean"]
-    return subprocess.run(
-        run, cwd=into, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "NO_COLOR": "1"}
+    return subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 _LINK = re.compile(r"(?P<mark>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<to>[^)\s]+)\)")
@@ -32,6 +32,13 @@ def lay(root: Path, into: Path, made: Mapping[str, str], repository: str = "") -
         target = into / picture.removeprefix("docs/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / picture, target)
+
+
+def with_all(config: str, pages: Iterable[str]) -> str:
+    """The text of `mkdocs.yml`, whose navigation has all of these pages: those that it lacks are at its end."""
+    listed = set(re.findall(r"[\w/-]+\.md$", config, re.MULTILINE))
+    lacking = [page for page in pages if page not in listed]
+    return config + "".join(["  - Further pages:\n", *(f"      - {page}\n" for page in lacking)] if lacking else [])
 
 
 def relinked(text: str, source: PurePosixPath, page: str, within: set[str], repository: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from documentation.__main__ import build
-from documentation.layout import relinked
+from documentation.layout import relinked, with_all
 from documentation.reference import commands_of, metrics, settings
 from streams.observability.catalog import METRICS
 from streams.settings import Settings
@@ -55,11 +55,12 @@ def test_it_is_made_without_a_broken_link(tmp_path: Path) -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """Once, and none that is not there."""
-    config = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), Loader)
+    """Each once, and none that is not there; a page that the file of the navigation lacks is at its end."""
     pages = {name.removeprefix("docs/") for name in PAGES if name != "README.md"} | OF_THE_CODE | {"index.md"}
-    found = nav(config["nav"])
-    assert sorted(pages) == sorted(found)
+    config = with_all((ROOT / "mkdocs.yml").read_text("utf-8"), [*pages, "new.md"])
+    found = nav(yaml.load(config, Loader)["nav"])
+    assert sorted([*pages, "new.md"]) == sorted(found)
+    assert "new.md" in config.rpartition("Further pages:")[2]
 
 
 def test_links_that_lead_out_of_the_pages() -> None:
