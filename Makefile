@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install package upgrade up servers down start demo test chaos brokers autonomy growth secured lint simulate fuzz bench clean
+.PHONY: help install package upgrade up servers down start demo test chaos brokers autonomy growth secured lint docs simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -82,6 +82,9 @@ lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas
 
 package: $(STAMP) ## the wheel in a venv of its own, with all that it depends on installed anew; a project made there, and its tests
 	python -m tests.package
+
+docs: $(STAMP) ## the documentation as a site, in build/site; a link that leads nowhere ends it
+	@python -m documentation
 
 simulate: $(STAMP) ## schedules with faults in a simulated world, each from a seed (SEEDS=10000; FIRST=0)
 	python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)

@@ -10,6 +10,7 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
+from streams.cli.asyncapi import asyncapi
 from streams.cli.audit import command as audit
 from streams.cli.audit.orders import REASON, ordered
 from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary, text
@@ -230,4 +231,4 @@ async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> N
     )
 
 
-COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, token)
+COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, token, asyncapi)

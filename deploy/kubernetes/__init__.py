@@ -1,0 +1,1 @@
+"""The manifests of the apps, made from one template: `python -m deploy.kubernetes` writes them."""
