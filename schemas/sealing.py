@@ -1,0 +1,183 @@
+"""The fields of a record that are personal, between their sealed form in bytes and their objects.
+
+| first bytes | the field |
+|---|---|
+| `f8 01`, then the rest of an envelope | sealed: see `Sealer` and docs/privacy.md |
+| `f8 00` | the person was forgotten already when this was written |
+| any other | text in the clear, as a version without the mark wrote it: no UTF-8 text begins with `f8` |
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from aggregates.personal import Erased, Known, PersonalForm, Sealed
+from schemas.marks import ITSELF, SEALED_TYPES, aggregate_type, fields_of, marks_of
+from schemas.registry import Schema
+from schemas.upcasting import Fields
+
+SEALED = b"\xf8"
+"""What an envelope begins with."""
+ERASED = SEALED + b"\0"
+_ERASED = Erased()
+
+
+class Place(NamedTuple):
+    """Of which aggregate an event is, and which of its events: what its sealed fields are bound to."""
+
+    id: str
+    sequence: int
+
+
+class KeysNeeded(Exception):
+    """Keys are to be fetched before it can go on: `Keys.fetch(error.subjects)`, then the same again."""
+
+    def __init__(self, subjects: Collection[str]) -> None:
+        super().__init__(f"{len(subjects)} keys are to be fetched")
+        self.subjects = frozenset(subjects)
+
+
+class SubjectIsErased(Exception):
+    """Something new was to be sealed for a person who was forgotten."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"the subject {subject!r} was forgotten")
+        self.subject = subject
+
+
+class NoPlace(ValueError):
+    """A record with personal fields was to be written without keys, or without its place."""
+
+
+class Sealer(Protocol):
+    """Seals and opens with the keys that are at hand: nothing here waits."""
+
+    def seal(self, type: str, place: Place, field: str, subject: str, value: str) -> bytes:
+        """The envelope of a value. Raises `KeysNeeded`, `SubjectIsErased`."""
+
+    def open(self, sealed: Sealed) -> str | None:
+        """The value, also of an envelope that is text in the clear; None for one that was erased. Raises `KeysNeeded`, and `ValueError` for an envelope that was not
+        made at this place, with these keys."""
+
+
+class PersonalFields:
+    """The personal fields of one record. Nothing is done, and nothing costs, where it has none.
+
+    The objects of its fields are `Known` or `Erased`, or None.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        types = {field["name"]: field["type"] for field in fields_of(schema)}
+        # Those of a command stand in the clear.
+        self._marks: Mapping[str, str] = {
+            name: subject for name, subject in marks_of(schema).items() if types[name] in SEALED_TYPES
+        }
+        self._type = aggregate_type(schema)
+
+    def __bool__(self) -> bool:
+        return bool(self._marks)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The personal fields."""
+        return self._marks.keys()
+
+    def sealed(self, objects: Mapping[str, Any], place: Place | None, sealer: Sealer | None) -> tuple[Fields, Fields]:
+        """The personal fields in sealed form, and as objects that know that form. `objects` has all fields. Raises
+        `KeysNeeded`, `SubjectIsErased`, `NoPlace`."""
+        if place is None or sealer is None:
+            raise NoPlace("it has personal fields, and there are no keys to seal them with: set KEY_MANAGEMENT")
+        raw: Fields = {}
+        kept: Fields = {}
+        for name, subject in self._marks.items():
+            value = objects[name]
+            kept[name] = raw[name] = value
+            if type(value) is Known:
+                whose = place.id if subject == ITSELF else objects[subject]
+                envelope = sealer.seal(self._type, place, name, whose, value.value)
+                sealed = Sealed(self._type, place.id, place.sequence, name, whose, envelope)
+                raw[name], kept[name] = envelope, Known(value.value, sealed)
+            elif type(value) is Erased:
+                raw[name] = ERASED
+            elif value is not None:
+                raise TypeError(f"{name} is a {type(value).__name__}, and not Known or Erased")
+        return raw, kept
+
+    def open(self, fields: Fields, place: Place | None, sealer: Sealer | None) -> Fields:
+        """Fields that were read, with the objects of the personal ones, in place. Without a sealer they stay sealed.
+        Raises `KeysNeeded`, `ValueError`."""
+        for name, subject in self._marks.items():
+            raw = fields[name]
+            if raw is None:
+                continue
+            if raw == ERASED:
+                fields[name] = _ERASED
+            elif place is not None:
+                whose = place.id if subject == ITSELF else fields[subject]
+                fields[name] = opened(Sealed(self._type, place.id, place.sequence, name, whose, raw), sealer)
+            elif raw[:1] != SEALED:
+                fields[name] = Known(raw.decode())
+            else:
+                raise ValueError(f"{name} is sealed, and where it was is not known here")
+        return fields
+
+
+def opened(sealed: Sealed, sealer: Sealer | None) -> Known[str] | Erased:
+    """The object of a sealed value. Raises `KeysNeeded`, `ValueError`."""
+    if sealer is None:
+        return Known(None, sealed)
+    value = sealer.open(sealed)
+    return _ERASED if value is None else Known(value, sealed)
+
+
+# -- in JSON: rows, states, and what is shown --------------------------------------------------------------------------
+
+TOKEN = "sealed"
+"""The one member of the JSON object that stands for a sealed value."""
+GONE = "erased"
+"""The one member, with the value true, of the object that stands for an erased one."""
+
+
+def token(sealed: Sealed) -> str:
+    """A sealed value with its place, as text: Base64 (URL alphabet) of a MessagePack array, ordered as `Sealed`."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(sealed)).decode()
+
+
+def sealed_of(text: str) -> Sealed:
+    """What a token says. Raises `ValueError`."""
+    try:
+        return msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=Sealed)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"no token of a sealed value: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """What stands in JSON for a personal value: never the value itself. Is the `enc_hook` of msgspec. Raises
+    `TypeError` for a value of any other kind, and `NoPlace` for one that no event has held."""
+    if type(value) is Known:
+        if value.sealed is None:
+            raise NoPlace("a personal value that no event holds sealed cannot be kept")
+        return {TOKEN: token(value.sealed)}
+    if type(value) is Erased:
+        return {GONE: True}
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
+def shown(value: Any) -> Any:
+    """The same for people who look at records without a place: text that stands there in the clear is shown."""
+    return value.value if type(value) is Known and value.sealed is None else plain(value)
+
+
+def from_plain(form: Any, given: Any, sealer: Sealer | None = None) -> Any:
+    """The object for what `plain` has made. Is a `dec_hook` of msgspec. Raises `KeysNeeded`, `ValueError`."""
+    if getattr(form, "__origin__", form) is not PersonalForm:
+        raise TypeError(f"a {form} cannot be read from JSON")
+    if type(given) is dict and isinstance(text := given.get(TOKEN), str):
+        return opened(sealed_of(text), sealer)
+    if given == {GONE: True}:
+        return _ERASED
+    raise ValueError("neither a sealed value nor an erased one")
