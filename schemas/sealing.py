@@ -34,11 +34,13 @@ class Place(NamedTuple):
 
 
 class KeysNeeded(Exception):
-    """Keys are to be fetched before it can go on: `Keys.fetch(error.subjects)`, then the same again."""
+    """Keys are to be fetched before it can go on: `Keys.fetch_needed(error)`, then the same again. With `create` they
+    are to be made where they are not there, since something is to be sealed."""
 
-    def __init__(self, subjects: Collection[str]) -> None:
+    def __init__(self, subjects: Collection[str], create: bool = False) -> None:
         super().__init__(f"{len(subjects)} keys are to be fetched")
         self.subjects = frozenset(subjects)
+        self.create = create
 
 
 class SubjectIsErased(Exception):
@@ -59,9 +61,10 @@ class Sealer(Protocol):
     def seal(self, type: str, place: Place, field: str, subject: str, value: str) -> bytes:
         """The envelope of a value. Raises `KeysNeeded`, `SubjectIsErased`."""
 
-    def open(self, sealed: Sealed) -> str | None:
-        """The value, also of an envelope that is text in the clear; None for one that was erased. Raises `KeysNeeded`, and `ValueError` for an envelope that was not
-        made at this place, with these keys."""
+    def unseal(self, sealed: Sealed) -> str | None:
+        """The value, also of an envelope that is text in the clear; None for one that was erased.
+
+        Raises `KeysNeeded`, and `ValueError` for an envelope that was not made at this place, with these keys."""
 
 
 class PersonalFields:
@@ -130,7 +133,7 @@ def opened(sealed: Sealed, sealer: Sealer | None) -> Known[str] | Erased:
     """The object of a sealed value. Raises `KeysNeeded`, `ValueError`."""
     if sealer is None:
         return Known(None, sealed)
-    value = sealer.open(sealed)
+    value = sealer.unseal(sealed)
     return _ERASED if value is None else Known(value, sealed)
 
 

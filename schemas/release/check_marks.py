@@ -73,7 +73,7 @@ def _in_one(schema: Schema, is_command: bool) -> Iterator[tuple[str, str]]:
         elif fields[name].get("aliases"):
             yield f"{name} is personal, and has an alias", "what is sealed is bound to the field's name: keep that"
         elif fields[name].get("default") is not None:
-            yield f"{name} is personal, and has a default", 'leave it out, or let it be null'
+            yield f"{name} is personal, and has a default", "leave it out, or let it be null"
 
 
 def _type(kind: Any) -> str:
