@@ -79,11 +79,11 @@ class Known(PersonalForm[T]):
         if not isinstance(other, Known):
             return NotImplemented
         if self._value is None or other._value is None:
-            return self._value is other._value and self.sealed == other.sealed
+            return self.sealed is not None and self.sealed == other.sealed
         return bool(self._value == other._value)
 
     def __hash__(self) -> int:
-        return hash(self._value) if self._value is not None else hash(self.sealed)
+        return hash(Known)  # it may be opened, or not, and is equal
 
     def __repr__(self) -> str:
         return "Known(***)"

@@ -132,16 +132,17 @@ class Codec:
         data, as_read = writer.write(value, place, self.sealer)
         return data, as_read if writer.exact else self.decode_one(data, place)
 
-    def decode(self, data: bytes, place: Place | None = None) -> tuple[Any, ...]:
-        """The objects that `data` stands for today, in the newest version of their classes, mostly one.
+    def decode(self, data: bytes, place: Place | None = None, closed: bool = False) -> tuple[Any, ...]:
+        """The objects that `data` stands for today, in the newest version of their classes, mostly one. What is sealed
+        stays so where they are to be `closed`.
 
         Raises `Undecodable`, and `KeysNeeded` where it has personal fields.
         """
-        reader = self._reader(data)
+        reader, sealer = self._reader(data), None if closed else self.sealer
         fields = self._fields(reader, data)
         if reader.upcast is None:
-            return (self._object(reader, fields, place),)
-        return tuple(self._object(last, newest, place) for last, newest in self._newest(reader, fields))
+            return (self._object(reader, fields, place, sealer),)
+        return tuple(self._object(last, newest, place, sealer) for last, newest in self._newest(reader, fields))
 
     def decode_one(self, data: bytes, place: Place | None = None) -> Any:
         """The one object that `data` stands for. Raises `Undecodable`, also when there are several or none."""
@@ -177,12 +178,12 @@ class Codec:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _object(self, reader: _Reader, fields: Fields, place: Place | None) -> Any:
+    def _object(self, reader: _Reader, fields: Fields, place: Place | None, sealer: Sealer | None) -> Any:
         if reader.class_ is None:
             raise Undecodable(f"no class for {reader.target.full_name}")
         try:
             if reader.personal is not None:
-                reader.personal.open(fields, place, self.sealer)
+                reader.personal.open(fields, place, sealer)
             return msgspec.convert(fields, type=reader.class_)
         except KeysNeeded:
             raise

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -65,6 +65,15 @@ class Sealer(Protocol):
         """The value, also of an envelope that is text in the clear; None for one that was erased.
 
         Raises `KeysNeeded`, and `ValueError` for an envelope that was not made at this place, with these keys."""
+
+    def cold(self, subjects: Iterable[str]) -> list[str]:
+        """Those of the subjects of which nothing is at hand."""
+
+    async def fetch(self, subjects: Collection[str], create: bool = False) -> None:
+        """Get keys, with `create` also for those who have none. Raises what the stores raise."""
+
+    async def fetch_needed(self, needed: KeysNeeded) -> None:
+        """Get what is needed. Raises what the stores raise."""
 
 
 class PersonalFields:
@@ -173,6 +182,18 @@ def plain(value: Any) -> Any:
 def shown(value: Any) -> Any:
     """The same for people who look at records without a place: text that stands there in the clear is shown."""
     return value.value if type(value) is Known and value.sealed is None else plain(value)
+
+
+def opened_fields(fields: Fields, sealer: Sealer) -> Fields:
+    """Fields ready for JSON, with the objects of what is personal. Raises `KeysNeeded`, `ValueError`."""
+    return {
+        name: from_plain(PersonalForm, value, sealer) if type(value) is dict and _is_form(value) else value
+        for name, value in fields.items()
+    }
+
+
+def _is_form(value: dict[str, Any]) -> bool:
+    return value == {GONE: True} or (len(value) == 1 and isinstance(value.get(TOKEN), str))
 
 
 def from_plain(form: Any, given: Any, sealer: Sealer | None = None) -> Any:

@@ -31,6 +31,7 @@ from streams.cli.run import (
     print_table,
 )  # fmt: skip
 from streams.cli.schemas import schemas
+from streams.cli.subjects import subjects
 from streams.cli.verify import journal
 from streams.deciding.quarantine import RELEASE
 from streams.text import printable
@@ -229,4 +230,4 @@ async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> N
     )
 
 
-COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, token)
+COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, subjects, token)

@@ -31,23 +31,33 @@ class _Nonces:
     """Random bytes for many nonces at once: asking the system for each takes as long as the sealing."""
 
     def __init__(self) -> None:
-        self._bytes, self._at, self._pid = b"", 0, 0
+        self._bytes, self._at = b"", 0
+        os.register_at_fork(after_in_child=self._drop)  # it would go on with the same ones
 
     def next(self) -> bytes:
+        """Twelve bytes that no other envelope has."""
         at = self._at
-        if at >= len(self._bytes) or self._pid != os.getpid():  # a fork would go on with the same ones
-            self._bytes, at, self._pid = os.urandom(NONCE_BYTES * _NONCES), 0, os.getpid()
+        if at >= len(self._bytes):
+            self._bytes, at = os.urandom(NONCE_BYTES * _NONCES), 0
         self._at = at + NONCE_BYTES
         return self._bytes[at : at + NONCE_BYTES]
 
+    def _drop(self) -> None:
+        self._bytes = b""
 
-_nonce = _Nonces().next
+
+nonce = _Nonces().next
 
 
-def sealed(cipher: AESGCM, number: int, value: bytes, bound: bytes) -> bytes:
+def header(number: int) -> bytes:
+    """The first bytes of all envelopes of a key."""
+    return FORMAT + number.to_bytes(4, "big")
+
+
+def sealed(cipher: AESGCM, header: bytes, value: bytes, bound: bytes) -> bytes:
     """The envelope of a value."""
-    nonce = _nonce()
-    return FORMAT + number.to_bytes(4, "big") + nonce + cipher.encrypt(nonce, value, bound)
+    once = nonce()
+    return header + once + cipher.encrypt(once, value, bound)
 
 
 def opened(cipher: AESGCM, envelope: bytes, bound: bytes) -> bytes:
@@ -62,20 +72,8 @@ def number_of(envelope: bytes) -> int:
     return int.from_bytes(envelope[2:6], "big")
 
 
-def bound(namespace: str, type: str, id: str, sequence: int, field: str) -> bytes:
-    """What an envelope is bound to."""
-    whose = id.encode()
-    return b"".join(
-        (_of_type(namespace, type), len(whose).to_bytes(4, "big"), whose, sequence.to_bytes(8, "big"), _text(field))
-    )
-
-
-@lru_cache(maxsize=1024)
-def _of_type(namespace: str, type: str) -> bytes:
-    parts = [text.encode() for text in (namespace, type)]
-    return _DOMAIN + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-@lru_cache(maxsize=4096)
-def _text(text: str) -> bytes:
-    return text.encode()
+@lru_cache(maxsize=512)
+def bound(namespace: str, type: str, id: str, sequence: int) -> bytes:
+    """What the envelopes of an event are bound to, without the name of their field: that follows it."""
+    parts = [text.encode() for text in (namespace, type, id)]
+    return b"".join((_DOMAIN, *(len(part).to_bytes(4, "big") + part for part in parts), sequence.to_bytes(8, "big")))

@@ -68,12 +68,14 @@ class KeyLost(Unavailable):
 
 @dataclass(slots=True)
 class _Held:
-    """A key in this process: `cipher` is None where there is none; `until` on the monotonic clock."""
+    """A key in this process: `cipher` is None where there is none; `until` on the monotonic clock; `header` is what its
+    envelopes begin with."""
 
     number: int
     erased: bool
     cipher: AESGCM | None
     until: float
+    header: bytes
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,16 @@ class Keys:
                 await self._rows.open()
             self._is_open = True
 
+    async def set_up(self) -> bool:
+        """Make what the keys are kept in, and whether it was missing. Raises as `open` does."""
+        try:
+            await self._rows.open()
+        except JournalMissing:
+            await self._rows.create()
+            return True
+        await self._rows.close()
+        return False
+
     async def close(self) -> None:
         """Forget all keys, and let go of connections."""
         self._held.clear()
@@ -171,26 +183,25 @@ class Keys:
             raise KeysNeeded([subject], create=True)
         if held.cipher is None:
             raise SubjectIsErased(subject)
-        bound = envelope.bound(self.namespace, type, place.id, place.sequence, field)
-        return envelope.sealed(held.cipher, held.number, value.encode(), bound)
+        bound = envelope.bound(self.namespace, type, *place)
+        return envelope.sealed(held.cipher, held.header, value.encode(), bound + field.encode())
 
     def unseal(self, sealed: Sealed) -> str | None:
         held = self._held.get(sealed.subject)
         if held is None or held.until < time.monotonic():
             raise KeysNeeded([sealed.subject])
-        raw = sealed.envelope
+        type, id, sequence, field, _, raw = sealed
         if held.erased:
             return None
-        if raw[:1] != SEALED:
-            return raw.decode()  # of a version without the mark
-        number = envelope.number_of(raw)
-        if number < held.number:
-            return None
-        if held.cipher is None or number > held.number:
+        if held.cipher is None or raw[:6] != held.header:
+            if raw[:1] != SEALED:
+                return raw.decode()  # of a version without the mark
+            if (number := envelope.number_of(raw)) < held.number:
+                return None
             raise ValueError(f"there is no key {number} of the subject: are these the keys of this journal?")
-        bound = envelope.bound(self.namespace, sealed.type, sealed.id, sealed.sequence, sealed.field)
+        bound = envelope.bound(self.namespace, type, id, sequence)
         try:
-            return envelope.opened(held.cipher, raw, bound).decode()
+            return envelope.opened(held.cipher, raw, bound + field.encode()).decode()
         except InvalidTag:
             raise ValueError("it was sealed at another place, or by another key") from None
 
@@ -229,7 +240,9 @@ class Keys:
             self._held.pop(subject, None)  # to the end of the line
             erased = key is not None and key.state in ("erased", "allowed")
             number = key.number if key is not None else 0
-            self._held[subject] = _Held(number, erased, AESGCM(secret) if secret else None, until)
+            self._held[subject] = _Held(
+                number, erased, AESGCM(secret) if secret else None, until, envelope.header(number)
+            )
 
     async def _settled(self, id: str, row: KeyRow | None, create: bool) -> tuple[SubjectKey | None, bytes]:
         """The key of a row, living, and in the clear; none where it has none. Raises `Unavailable`."""
