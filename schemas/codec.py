@@ -22,9 +22,8 @@ import msgspec
 
 from schemas.fit import fitted
 from schemas.formats import AVRO, FORMATS, Format
-from schemas.marks import marks_of
 from schemas.registry import BACKWARD, Schema, SchemaError
-from schemas.sealing import KeysNeeded, PersonalFields, Place, Sealer, shown
+from schemas.sealing import KeysNeeded, PersonalFields, Place, Sealer, marks_of, shown
 from schemas.upcasting import Fields, Upcasted, Upcaster
 from schemas.writer import Writer
 

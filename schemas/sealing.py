@@ -1,4 +1,10 @@
-"""The fields of a record that are personal, between their sealed form in bytes and their objects.
+"""Which fields of a record are personal, and the way between their sealed form in bytes and their objects.
+
+    {"name": "email", "type": "bytes", "doc": "..", "personal": {"subject": "#id"}}
+
+The subject `#id` is the aggregate itself; any other is the field of the same record that names the person. A field of
+an event is of the type `bytes`, or null or bytes, since it has the sealed form. One of a command is of the type
+`string`, or null or string: a command says it in the clear.
 
 | first bytes | the field |
 |---|---|
@@ -11,14 +17,48 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from aggregates.personal import Erased, Known, PersonalForm, Sealed
-from schemas.marks import ITSELF, SEALED_TYPES, aggregate_type, fields_of, marks_of
 from schemas.registry import Schema
 from schemas.upcasting import Fields
+
+PERSONAL = "personal"
+ITSELF = "#id"
+"""The subject that is the aggregate itself."""
+SEALED_TYPES = ("bytes", ["null", "bytes"], ["bytes", "null"])
+CLEAR_TYPES = ("string", ["null", "string"], ["string", "null"])
+
+
+@lru_cache(maxsize=4096)
+def marks_of(schema: Schema) -> Mapping[str, str]:
+    """The subject of each personal field of a record. What is no right mark has the empty subject."""
+    return {field["name"]: _subject(field[PERSONAL]) for field in fields_of(schema) if PERSONAL in field}
+
+
+def fields_of(schema: Schema) -> list[dict[str, Any]]:
+    """The fields of a record, as its file has them."""
+    fields: list[dict[str, Any]] = msgspec.json.decode(schema.json)["fields"]
+    return fields
+
+
+def mark_texts(schema: Schema) -> tuple[str, ...]:
+    """The marks in the form in which they are locked: `field=subject`."""
+    return tuple(sorted(f"{name}={subject}" for name, subject in marks_of(schema).items()))
+
+
+def aggregate_type(schema: Schema) -> str:
+    """The aggregate type of a record: the last part of its namespace."""
+    return schema.namespace.rpartition(".")[2]
+
+
+def _subject(mark: Any) -> str:
+    subject = mark.get("subject") if isinstance(mark, dict) and set(mark) == {"subject"} else None
+    return subject if isinstance(subject, str) else ""
+
 
 SEALED = b"\xf8"
 """What an envelope begins with."""

@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import inspect
 
 from aggregates.personal import PersonalForm
-from schemas.marks import CLEAR_TYPES, ITSELF, PERSONAL, SEALED_TYPES, fields_of, marks_of
 from schemas.registry import Schema
 from schemas.release.contract import Contract, SchemaProblem, records
+from schemas.sealing import CLEAR_TYPES, ITSELF, PERSONAL, SEALED_TYPES, fields_of, marks_of
 
 _FORM = '"personal": {"subject": "#id"} for the aggregate itself, or the name of the field that says whose it is'
 

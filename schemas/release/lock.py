@@ -17,9 +17,9 @@ from typing import Any, get_origin
 import msgspec
 
 from aggregates.decider import Decider
-from schemas.marks import PERSONAL, mark_texts
 from schemas.registry import Schema, SchemaError
 from schemas.release.shape import shape_of
+from schemas.sealing import PERSONAL, mark_texts
 
 FILE = "schemas.lock"
 

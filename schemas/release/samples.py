@@ -20,8 +20,8 @@ import msgspec
 from aggregates.personal import Known
 from schemas.codec import Codec
 from schemas.formats import AVRO, JSON
-from schemas.marks import SEALED_TYPES, fields_of, marks_of
 from schemas.registry import Schema
+from schemas.sealing import SEALED_TYPES, fields_of, marks_of
 from schemas.upcasting import Fields
 from schemas.writer import AVRO_NATIVE
 

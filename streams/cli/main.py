@@ -16,6 +16,7 @@ from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_posi
 from streams.cli.http import token
 from streams.cli.journal import history_of, set_up, state_at
 from streams.cli.lag import lag
+from streams.cli.persons.subjects import subjects
 from streams.cli.quarantine import quarantine
 from streams.cli.run import (
     SECONDS,
@@ -31,7 +32,6 @@ from streams.cli.run import (
     print_table,
 )  # fmt: skip
 from streams.cli.schemas import schemas
-from streams.cli.subjects import subjects
 from streams.cli.verify import journal
 from streams.deciding.quarantine import RELEASE
 from streams.text import printable

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from schemas.marks import ITSELF
-from schemas.sealing import KeysNeeded
+from schemas.sealing import ITSELF, KeysNeeded
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import UNKNOWN_KEY, CommandHandler

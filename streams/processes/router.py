@@ -21,9 +21,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from aggregates.process_manager import ProcessManager
-from schemas.marks import mark_texts
 from schemas.registry import Schemas
-from schemas.sealing import KeysNeeded
+from schemas.sealing import KeysNeeded, mark_texts
 from streams.concurrency.retry import until_it_answers
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka import topics

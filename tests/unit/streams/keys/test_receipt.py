@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.cli.subjects import receipt
+from streams.cli.persons.subjects import receipt
 from tests.unit.streams.keys_world import Workers
 
 
