@@ -286,6 +286,7 @@ class ReadSide(Part):
         await each_done(self._trail.close())
         await each_done(self.control.close())
         await each_done(self.doors.close())
+        await each_done(*(context.keys.close() for context in self.contexts.values() if context.keys is not None))
 
 
 def _check(

@@ -9,6 +9,9 @@ from typing import Any, is_typeddict
 
 import msgspec
 
+from aggregates.personal import PersonalForm
+from schemas.sealing import from_plain
+from schemas.sealing import plain as as_sealed
 from streams.journal.position import position_text
 
 Row = dict[str, Any]
@@ -54,6 +57,9 @@ class Projection:
     and returns rows of that type, with whatever msgspec can convert to JSON and back: decimals, times, enums, tuples.
     They are converted for each event, so it never matters whether the row was read from a store in between.
 
+    What is personal in an event comes sealed, and stands so in the row: as `{"sealed": ".."}`, of which the text is
+    another one in each event; `evolve` may pass it on, and not look at it.
+
     `local` rows may be touched by any events of their partition, and by only some of an aggregate's. Where their keys
     are not those of aggregates they are partial: each partition of the events keeps its own, and a query adds them up,
     so that what runs over many aggregates is as exact as what runs over one.
@@ -81,23 +87,37 @@ class Projection:
         if type(evolved) is not dict:
             raise RowError(f"a row is a dict, not {_a(evolved)}")
         if evolved is not row:
-            _require_plain(evolved, row, "")
-        return evolved
+            try:
+                _require_plain(evolved, row, "")
+            except RowError:
+                evolved = _with_sealed(evolved)
+                _require_plain(evolved, row, "")
+        result: Row = evolved
+        return result
 
     def _after(self, row: Row | None, key: str, event: PublishedEvent) -> Row | None:
-        given = None if row is None else msgspec.convert(row, self.row, str_keys=True)
+        given = None if row is None else msgspec.convert(row, self.row, str_keys=True, dec_hook=from_plain)
         evolved = self.evolve(given, key, event)
         if evolved is None:
             return None
-        encoded = msgspec.json.encode(evolved)
+        encoded = msgspec.json.encode(evolved, enc_hook=as_sealed)
         plain = msgspec.json.decode(encoded)
         try:
             if type(plain) is not dict:
                 raise RowError(f"a row is an object in JSON, not {_a(evolved)}")
-            msgspec.convert(plain, self.row, str_keys=True)
+            msgspec.convert(plain, self.row, str_keys=True, dec_hook=from_plain)
         except msgspec.ValidationError as error:
             raise RowError(f"the row is not what its type says: {error}") from None
         return plain
+
+
+def _with_sealed(value: Any) -> Any:
+    """A row with what is personal in the form in which rows keep it: sealed."""
+    if isinstance(value, PersonalForm):
+        return as_sealed(value)
+    if type(value) is dict:
+        return {name: _with_sealed(item) for name, item in value.items()}
+    return [_with_sealed(item) for item in value] if type(value) is list else value
 
 
 def _is_struct(row: Any) -> bool:

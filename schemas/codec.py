@@ -23,6 +23,7 @@ import msgspec
 from schemas.fit import fitted
 from schemas.formats import AVRO, FORMATS, Format
 from schemas.registry import BACKWARD, Schema, SchemaError
+from schemas.sealing import KeysNeeded, PersonalFields, Place, Sealer, marks_of, shown
 from schemas.upcasting import Fields, Upcasted, Upcaster
 from schemas.writer import Writer
 
@@ -49,6 +50,7 @@ class _Reader:
     onwards    turns fields of the written version into those of the target; None where they are the same
     too_new    written by a newer version that this code must not read
     by_format  the functions that read the bytes, made at their first use
+    personal   the personal fields of the target, None where it has none
     """
 
     written: Schema
@@ -58,6 +60,7 @@ class _Reader:
     too_new: bool = False
     onwards: Callable[[Fields], Fields] | None = None
     by_format: dict[Format, Callable[[bytes], Fields]] = field(default_factory=dict)
+    personal: PersonalFields | None = None
 
 
 class Codec:
@@ -65,6 +68,9 @@ class Codec:
 
     Learns more schemas by `add`. Raises `SchemaError` when a class has no schema. Safe to share
     between threads, but for `add`.
+
+    Personal fields are sealed and opened with the keys of `sealer`; without one they are read as they are, and cannot
+    be written. What is sealed is bound to its place: who writes or reads records with such fields has to say it.
     """
 
     def __init__(
@@ -73,8 +79,10 @@ class Codec:
         classes: Mapping[str, type],
         upcasters: Iterable[Upcaster] = (),
         format: Format = AVRO,
+        sealer: Sealer | None = None,
     ) -> None:
         self.format = format
+        self.sealer = sealer
         self._classes = dict(classes)
         self._upcasters = {(upcaster.name, upcaster.version): upcaster.upcast for upcaster in upcasters}
         self._own = sorted(schemas, key=lambda schema: schema.version)
@@ -100,56 +108,64 @@ class Codec:
             self._learned.append(schema)
             self._build()
 
-    def encode(self, value: object) -> bytes:
-        """The bytes of `value`, as `write` makes them."""
-        return self.write(value)[0]
+    @property
+    def personal_subjects(self) -> frozenset[str]:
+        """The subjects of the personal fields of all records that it knows."""
+        return frozenset(subject for schema in self._own + self._learned for subject in marks_of(schema).values())
 
-    def write(self, value: object) -> tuple[bytes, Any]:
+    def encode(self, value: object, place: Place | None = None) -> bytes:
+        """The bytes of `value`, as `write` makes them."""
+        return self.write(value, place)[0]
+
+    def write(self, value: object, place: Place | None = None) -> tuple[bytes, Any]:
         """The bytes of `value`, and the value as it is read from them: equal to what `decode` gives, and of its form.
 
         Raises `SchemaError` for a class that has no schema, and `Unfit`, a `ValueError`, for a value that does not fit
-        its own, or that its own class could not hold.
+        its own, or that its own class could not hold. Of one with personal fields also `KeysNeeded` and
+        `SubjectIsErased`.
         """
         name = type(value).__name__
         writer = self._writers.get(name)
         if writer is None:
             raise SchemaError(f"no schema of {name}")
-        data, as_read = writer.write(value)
-        return data, as_read if writer.exact else self.decode_one(data)
+        data, as_read = writer.write(value, place, self.sealer)
+        return data, as_read if writer.exact else self.decode_one(data, place)
 
-    def decode(self, data: bytes) -> tuple[Any, ...]:
-        """The objects that `data` stands for today, in the newest version of their classes, mostly one.
+    def decode(self, data: bytes, place: Place | None = None, closed: bool = False) -> tuple[Any, ...]:
+        """The objects that `data` stands for today, in the newest version of their classes, mostly one. What is sealed
+        stays so where they are to be `closed`.
 
-        Raises `Undecodable`.
+        Raises `Undecodable`, and `KeysNeeded` where it has personal fields.
         """
-        reader = self._reader(data)
+        reader, sealer = self._reader(data), None if closed else self.sealer
         fields = self._fields(reader, data)
         if reader.upcast is None:
-            return (_object(reader, fields),)
-        return tuple(_object(last, newest) for last, newest in self._newest(reader, fields))
+            return (self._object(reader, fields, place, sealer),)
+        return tuple(self._object(last, newest, place, sealer) for last, newest in self._newest(reader, fields))
 
-    def decode_one(self, data: bytes) -> Any:
+    def decode_one(self, data: bytes, place: Place | None = None) -> Any:
         """The one object that `data` stands for. Raises `Undecodable`, also when there are several or none."""
-        objects = self.decode(data)
+        objects = self.decode(data, place)
         if len(objects) != 1:
             raise Undecodable(f"{self.schema_of(data).full_name} stands for {len(objects)} objects now")
         return objects[0]
 
-    def decode_as_written(self, data: bytes) -> tuple[Schema, Fields]:
+    def decode_as_written(self, data: bytes, place: Place | None = None) -> tuple[Schema, Fields]:
         """The schema that `data` was written with, and its fields of that version, ready for JSON: decimals as strings,
-        times as ISO 8601 with `Z`. Raises `Undecodable`."""
+        times as ISO 8601 with `Z`; what is sealed stays so: see `sealing.plain`. Raises `Undecodable`."""
         schema = self._reader(data).written
-        as_written = _Reader(schema, schema, None, None)
-        return schema, _ready(schema, self._fields(as_written, data))
+        as_written = _Reader(schema, schema, None, None, personal=_personal(schema))
+        return schema, _ready(as_written, self._fields(as_written, data), place)
 
-    def decode_to_builtins(self, data: bytes) -> list[tuple[Schema, Fields]]:
-        """The newest fields that `data` stands for, each with its schema and ready for JSON, without any class.
+    def decode_to_builtins(self, data: bytes, place: Place | None = None) -> list[tuple[Schema, Fields]]:
+        """The newest fields that `data` stands for, each with its schema and ready for JSON, without any class; what is
+        sealed stays so.
 
         Raises `Undecodable`.
         """
         reader = self._reader(data)
         newest = self._newest(reader, self._fields(reader, data))
-        return [(last.target, _ready(last.target, fields)) for last, fields in newest]
+        return [(last.target, _ready(last, fields, place)) for last, fields in newest]
 
     def schema_of(self, data: bytes) -> Schema:
         """The schema that `data` was written with. Raises `UnknownSchema`, or `Undecodable` without a header."""
@@ -169,6 +185,18 @@ class Codec:
         return self._own
 
     # -- reading -----------------------------------------------------------------------------------
+
+    def _object(self, reader: _Reader, fields: Fields, place: Place | None, sealer: Sealer | None) -> Any:
+        if reader.class_ is None:
+            raise Undecodable(f"no class for {reader.target.full_name}")
+        try:
+            if reader.personal is not None:
+                reader.personal.open(fields, place, sealer)
+            return msgspec.convert(fields, type=reader.class_)
+        except KeysNeeded:
+            raise
+        except Exception as error:
+            raise Undecodable(f"not a {reader.target.full_name}: {error!r}") from error
 
     def _reader(self, data: bytes) -> _Reader:
         fingerprint = fingerprint_of(data)
@@ -247,7 +275,9 @@ class Codec:
             target, upcast = self._target(schema, own, renamed)
             too_new = schema.version >= barred.get(schema.full_name, schema.version + 1)
             class_ = self._classes.get(target.name)
-            reader = _Reader(schema, target, upcast, class_, too_new, _onwards(schema, target))
+            reader = _Reader(
+                schema, target, upcast, class_, too_new, _onwards(schema, target), personal=_personal(target)
+            )
             self._readers[bytes.fromhex(schema.fingerprint)] = reader
             self._by_version[schema.full_name, schema.version] = reader
 
@@ -292,18 +322,15 @@ def _onwards(written: Schema, target: Schema) -> Callable[[Fields], Fields] | No
     return lambda fields: read(write(fit(fields)))
 
 
-def _object(reader: _Reader, fields: Fields) -> Any:
-    if reader.class_ is None:
-        raise Undecodable(f"no class for {reader.target.full_name}")
+def _personal(schema: Schema) -> PersonalFields | None:
+    return PersonalFields(schema) or None
+
+
+def _ready(reader: _Reader, fields: Fields, place: Place | None) -> Fields:
     try:
-        return msgspec.convert(fields, type=reader.class_)
+        if reader.personal is not None:
+            reader.personal.open(fields, place, None)
+        ready: Fields = msgspec.to_builtins(fields, enc_hook=shown)
     except Exception as error:
         raise Undecodable(f"not a {reader.target.full_name}: {error!r}") from error
-
-
-def _ready(schema: Schema, fields: Fields) -> Fields:
-    try:
-        ready: Fields = msgspec.to_builtins(fields)
-    except Exception as error:
-        raise Undecodable(f"not a {schema.full_name}: {error!r}") from error
     return ready

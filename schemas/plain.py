@@ -3,6 +3,7 @@ changes one of its fields."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from msgspec import inspect
@@ -23,14 +24,15 @@ _SAME: dict[str, type] = {
 }
 
 
-def is_plain(schema: Schema, class_: type) -> bool:
-    """Whether each field is a single value of exactly the type in the schema, without bounds of its own."""
+def is_plain(schema: Schema, class_: type, but: Collection[str] = ()) -> bool:
+    """Whether each field, `but` for some, is a single value of exactly the type in the schema, without bounds of its
+    own."""
     form = inspect.type_info(class_)
     if not isinstance(form, inspect.DataclassType) or hasattr(class_, "__post_init__"):
         return False
     types = {field["name"]: field["type"] for field in schema.parsed["fields"]}
     return [field.name for field in form.fields] == [*types] and all(
-        _is_same(field.type, types[field.name]) for field in form.fields
+        field.name in but or _is_same(field.type, types[field.name]) for field in form.fields
     )
 
 

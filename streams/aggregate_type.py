@@ -18,6 +18,7 @@ from schemas.release.lock import locked_state
 from streams.journal.grants import Grant, Role, journal_grants
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
+from streams.keys.keys import Keys
 from streams.limits import RECORD_BYTES, Limits
 from streams.open_journal import database_of, open_journal
 from streams.registry.client import RegistryAddress, SchemaRegistry
@@ -60,6 +61,8 @@ class AggregateType:
         self.schemas = schemas
         self.event_schemas = [schema for schema in schemas if schema.name not in decider.commands]
         self.events = Codec(self.event_schemas, decider.events, upcasters, format)
+        self.keys = Keys.of(settings) if self.events.personal_subjects else None
+        self.events.sealer = self.keys
         self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
         self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
         self.logs_topic = topics.logs_topic(settings.namespace, decider.type)

@@ -159,6 +159,8 @@ class _Context(Part):
         wanted, types = [self._replies, self._key_topic, *self._topics], [part.type for part in self._served]
         await prepare(settings, self._journal, contexts[0].identity(), wanted, types)
         for context in contexts:
+            if context.keys is not None:
+                await journal_answers(context.keys.open, "keys")
             await journal_answers(partial(self._journal.save_schemas, context.events.schemas))
         for part in self._served:
             await journal_answers(part.layout.reader.look)
@@ -169,6 +171,8 @@ class _Context(Part):
         await each_done(*(part.ownership.close() for part in self._served))
         await each_done(self._keys.close())
         await each_done(self._broker.stop())
+        await each_done(*(part.router.close() for part in self._served if part.router is not None))
+        await each_done(*(part.context.keys.close() for part in self._served if part.context.keys is not None))
         await each_done(self._journal.close())
 
 

@@ -36,7 +36,7 @@ _TRACE_PAGE = re.compile(r"https?://[^\s/{}]+(/[^\s{}]*)?\{trace_id\}[^\s{}]*")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _NUMBERS: dict[type, tuple[re.Pattern[str], str]] = {int: (_WHOLE, "a whole number"), float: (_DECIMAL, "seconds")}
 
-URLS = ("journal_url", "read_model_url", "schema_registry_url")
+URLS = ("journal_url", "read_model_url", "schema_registry_url", "keys_url")
 """May have a password in them: `<NAME>_FILE` names a file that has one instead, and they are not shown."""
 
 JOURNAL_SERVER = "cassandra://127.0.0.1:9042"
@@ -69,6 +69,18 @@ class Settings(Limits, KafkaAccess, TraceSettings):
     schema_registry_url: str = field(default="", repr=False)
     schema_registry_ca_file: str = ""
     schema_registry_token: Secret = NO_SECRET
+    keys_url: str = field(default="", repr=False)
+    """The database of the keys of persons; that of the journals, unless set."""
+    key_management: str = ""
+    """What wraps them: `vault+https://host:8200/transit`, `aws-kms://region`, or `file:///folder` for development."""
+    key_management_token: Secret = NO_SECRET
+    key_management_ca_file: str = ""
+    key_days: Annotated[int, Meta(ge=1, le=365)] = 7
+    """After so many days the living keys are wrapped anew, and what had wrapped them is destroyed."""
+    key_lease_seconds: Annotated[float, Meta(ge=1, le=3_600)] = 60.0
+    """For so long a worker uses a key that it has fetched."""
+    key_cache: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
+    """The most keys of persons that a worker keeps in memory; each takes about 1 KB."""
     setup: str = "auto"
     """`always`, `never`, or `auto`: make keyspace and tables at start when the journal is on this machine."""
     publish: bool = True
@@ -171,6 +183,13 @@ def host_and_port(place: str, default: str) -> tuple[str, str]:
     """What stands before and behind the last `:` of a URL's place, which in `[::1]` is no port; `default` for none."""
     host, colon, port = place.rpartition(":")
     return (host, port) if colon and not place.endswith("]") else (place, default)
+
+
+def is_here(url: str, setting: str) -> bool:
+    """Whether a URL is of this machine alone. Raises `SettingsError`."""
+    netloc = split_url(url, setting).netloc.rpartition("@")[2]
+    hosts = [host_and_port(host, "")[0] for host in netloc.split(",")]
+    return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
 
 
 def is_port(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from projections.projection import PublishedEvent
 from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers, events_in
 from projections.publishing.type_logs import TypeLogs
+from schemas import sealing
 from schemas.codec import Codec, Undecodable
 from schemas.wire_format import from_wire
 from streams.concurrency.fairness import chunks, yield_if_due
@@ -189,10 +190,11 @@ class EventReader:
 
     async def _named(self, record: EventRecord, attributes: Mapping[str, bytes]) -> Named:
         data = from_wire(record.value, attributes)
+        place = sealing.Place(record.key.decode(), int(attributes["ce_sequence"]))
         try:
-            values: Sequence[Any] = self._codec.decode(data)
+            values: Sequence[Any] = self._codec.decode(data, place, closed=True)
         except Undecodable:  # its schema may be in the journal; and who must not read it says so each time
-            values = await decode_event(self._codec, self._journal, data)
+            values = await decode_event(self._codec, self._journal, data, place, closed=True)
         return [(type(value).__name__, value) for value in values]
 
     async def from_log(

@@ -6,11 +6,14 @@ nothing is written. Commands with a precondition, and ids that were used before,
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from copy import copy
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 
+from aggregates.personal import Sealed
 from projections.app import ReadSide
 from projections.gateway.command_data import Accepted
 from projections.gateway.command_request import CommandReader, read_path_id
@@ -18,12 +21,14 @@ from projections.http.bodies import BodyBytes, Post, decode_body, read_bytes
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem
 from projections.views.history import as_json, state_at
+from schemas.sealing import ERASED, KeysNeeded, Place
 from streams.access.principal import Principal, Role
 from streams.aggregate_type import AggregateType
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.decided_group import DecidedGroup, Verdict
 from streams.deciding.messages import JSON, Envelope, Error, Status
+from streams.journal.event_decoding import place_of
 from streams.journal.port import LAST_SEQUENCE, SliceHead
 from streams.runtime.access_guard import is_of_worker, may, may_command, note, sender
 from streams.web.health import json_response
@@ -122,11 +127,32 @@ def _require_rights(side: ReadSide, request: Any, type: str, name: str, key: str
         raise HttpProblem(403, "Forbidden", f"what {type} {key} would say is for its readers")
 
 
+class _Trial:
+    """Seals nothing: what comes of a trial is thrown away."""
+
+    def seal(self, type: str, place: Place, field: str, subject: str, value: str) -> bytes:
+        return ERASED
+
+    def unseal(self, sealed: Sealed) -> str | None:
+        return None
+
+    def cold(self, subjects: Iterable[str]) -> list[str]:
+        return []
+
+    async def fetch(self, subjects: Collection[str], create: bool = False) -> None:
+        """Nothing is needed."""
+
+    async def fetch_needed(self, needed: KeysNeeded) -> None:
+        """Nothing is needed."""
+
+
 def handler_of(context: AggregateType) -> CommandHandler:
-    """What decides the commands of a type, as in an owner of its logs."""
+    """What decides the commands of a type, as in an owner of its logs; it makes no keys."""
+    events = copy(context.events)
+    events.sealer = _Trial() if context.keys is not None else None
     return CommandHandler(
         decider=context.decider,
-        events=context.events,
+        events=events,
         commands=context.commands,
         window=1,
         limits=context.limits(),
@@ -169,7 +195,9 @@ def answer_of(
         sequence=sequence,
         status=verdict.reply.status,
         events=[
-            WouldHappen(row.type, context.events.decode_as_written(row.data)[1]) for row in verdict.rows if row.is_event
+            WouldHappen(row.type, context.events.decode_as_written(row.data, place_of(row))[1])
+            for row in verdict.rows
+            if row.is_event
         ],
         error=verdict.reply.error,
         before=_shown(before),

@@ -14,11 +14,12 @@ from projections.http.pages import MOST_ROWS, Limit
 from projections.http.parameters import read_query
 from projections.http.paths import collection
 from projections.http.problems import HttpProblem, NotNow
+from schemas.sealing import plain
 from streams.access.principal import Role
 from streams.aggregate_type import AggregateType
 from streams.concurrency.fairness import yield_if_due
 from streams.deciding.cache import Aggregate
-from streams.journal.event_decoding import decode_event
+from streams.journal.event_decoding import decode_event, place_of
 from streams.journal.event_view import entries, learn_for, pieces
 from streams.journal.port import LAST_SEQUENCE, PAGE_BYTES, Aggregates, StoredEvent
 from streams.journal.position import stream_name
@@ -112,7 +113,7 @@ async def state_at(context: AggregateType, journal: Aggregates, id: str, upto: i
     async with aclosing(pieces(journal, context.decider.type, id, sequence, upto)) as pages:
         async for rows in pages:
             for row in rows:
-                events = await decode_event(context.events, journal, row.event.data)
+                events = await decode_event(context.events, journal, row.event.data, place_of(row.event), closed=True)
                 current, sequence = context.decider.fold(events, current), row.event.sequence
                 await _turn(request)
     return current, sequence
@@ -121,7 +122,7 @@ async def state_at(context: AggregateType, journal: Aggregates, id: str, upto: i
 def as_json(state: Any) -> Any:
     """A state in plain JSON values. Raises `TypeError`, `ValueError` and `RecursionError` for a value that JSON does
     not have, such as NaN, which would be shown as null."""
-    value = msgspec.to_builtins(state, str_keys=True)
+    value = msgspec.to_builtins(state, str_keys=True, enc_hook=plain)
     json.dumps(value, allow_nan=False)
     return value
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from schemas.registry import Schema
 from schemas.release import lock
 from schemas.release.check_form import form
+from schemas.release.check_marks import marks, marks_unlike
 from schemas.release.check_versions import between_versions
 from schemas.release.contract import Contract, SchemaProblem
 from schemas.release.lock import Lock
@@ -27,12 +28,13 @@ def may_be_locked(contracts: Sequence[Contract], released: Lock) -> list[SchemaP
 
 
 def release(contracts: Sequence[Contract], released: Lock) -> tuple[Lock, list[str]]:
-    """The lock with the new versions and states, and their names. Locked versions stay as they are."""
+    """The lock with the new versions, marks and states, and their names. Locked versions stay as they are."""
     versions, states, new = dict(released.versions), dict(released.states), []
     for contract in contracts:
         for schema in contract.schemas:
-            if (key := contract.file(schema)) not in versions:
-                versions[key] = lock.locked_version(schema)
+            key, version = contract.file(schema), lock.locked_version(schema)
+            if versions.get(key) != version:
+                versions[key] = version
                 new.append(key)
         state = lock.locked_state(contract.decider)
         if states.get(contract.type) != state:
@@ -46,6 +48,7 @@ def _broken(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
     yield from form(contracts)
     for contract in contracts:
         yield from between_versions(contract)
+        yield from marks(contract)
 
 
 def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[SchemaProblem]:
@@ -57,12 +60,16 @@ def _unlike_the_lock(contracts: Iterable[Contract], released: Lock) -> Iterator[
             if key not in present:
                 do = "put it back from the history of this repository: events in journals need it"
                 yield SchemaProblem(key, "is released, and is gone", do)
-            elif lock.locked_version(present[key]) != entry:
+                continue
+            version = lock.locked_version(present[key])
+            if not version.same_form(entry):
                 what = "is released, and is not what it was"
-                if lock.locked_version(present[key]).fingerprint == entry.fingerprint:
+                if version.fingerprint == entry.fingerprint:
                     what += " (a default, an alias, a logical type or its declaration)"
                 do = f"put it back, and make the change in {present[key].name}.v{_next(contract, present[key])}.avsc"
                 yield SchemaProblem(key, what, do)
+            else:
+                yield from marks_unlike(contract, present[key], version.marks, entry.marks)
         state, known = lock.locked_state(contract.decider), released.states.get(contract.type)
         if known is not None and state.version == known.version and state.digest != known.digest:
             yield SchemaProblem(
@@ -80,7 +87,8 @@ def _unreleased(contracts: Iterable[Contract], released: Lock) -> Iterator[Schem
     for contract in contracts:
         do = "when it is as it is to be: faust -A <app> schemas sample, then faust -A <app> schemas lock"
         for schema in contract.schemas:
-            if contract.file(schema) not in released.versions:
+            entry = released.versions.get(contract.file(schema))
+            if entry is None or entry.marks != lock.locked_version(schema).marks:
                 yield SchemaProblem(contract.file(schema), "is not released", do)
         state = lock.locked_state(contract.decider)
         if contract.type not in released.states or state.version > released.states[contract.type].version:

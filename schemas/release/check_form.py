@@ -6,7 +6,6 @@ import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
-import msgspec
 from fastavro.schema import to_parsing_canonical_form
 
 from schemas.fit import fitted
@@ -14,9 +13,8 @@ from schemas.formats import AVRO
 from schemas.registry import Schema
 from schemas.release.contract import Contract, SchemaProblem, dataclasses_of, named_types, records, types_in
 from schemas.release.extremes import extremes
-from schemas.release.samples import example
+from schemas.release.samples import example, fields_of_object, object_of
 from schemas.release.wider import wider
-from schemas.writer import AVRO_NATIVE
 
 
 def form(contracts: Sequence[Contract]) -> Iterator[SchemaProblem]:
@@ -127,8 +125,8 @@ def classes(contract: Contract) -> Iterator[SchemaProblem]:
             )
             continue
         try:
-            value: object = msgspec.convert(example(newest), type=class_)
-            AVRO.writer(newest)(fitted(newest).fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE)))
+            value = object_of(newest, example(newest), class_)
+            AVRO.writer(newest)(fitted(newest).fit(fields_of_object(newest, value)))
         except Exception as error:
             what = f"the class {newest.name} does not hold what this schema says: {error}"
             yield SchemaProblem(
@@ -150,12 +148,12 @@ def _narrower(schema: Schema, class_: builtins.type) -> str:
     fit, write = fitted(schema).fit, AVRO.writer(schema)
     for place, extreme in extremes(schema):
         try:
-            value: object = msgspec.convert(extreme, type=class_)
-            as_read = fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+            value = object_of(schema, extreme, class_)
+            as_read = fit(fields_of_object(schema, value))
             write(as_read)
         except Exception as error:
             return f"{place[1:]}: {error}"
-        if msgspec.convert(as_read, type=class_) != value:
+        if object_of(schema, as_read, class_) != value:
             return f"{place[1:]}: it does not come back as it is"
     return ""
 

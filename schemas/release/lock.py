@@ -1,8 +1,9 @@
 """The lock: the released versions, in `<schema root>/schemas.lock`, one line a version.
 
 A fingerprint says how the bytes of a version are read, and leaves out what the parsing canonical form leaves out:
-defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation only. The shape of
-each aggregate's state is locked with its `state_version`, since snapshots are kept as well.
+defaults, aliases, logical types, declarations. The digest covers these, and leaves out documentation and the marks of
+personal fields, which stand behind it, so that what is taken away can be named. The shape of each aggregate's state is
+locked with its `state_version`, since snapshots are kept as well.
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ import msgspec
 from aggregates.decider import Decider
 from schemas.registry import Schema, SchemaError
 from schemas.release.shape import shape_of
+from schemas.sealing import PERSONAL, mark_texts
 
 FILE = "schemas.lock"
 
 
 class LockedVersion(msgspec.Struct, array_like=True, frozen=True):
-    """A released version: its fingerprint, and the digest of all but its documentation."""
+    """A released version: its fingerprint, the digest of all but its documentation and its marks, and these marks:
+    `field=subject`."""
 
     fingerprint: str
     digest: str
+    marks: tuple[str, ...] = ()
+
+    def same_form(self, other: LockedVersion) -> bool:
+        """Whether both are the same but for their marks."""
+        return (self.fingerprint, self.digest) == (other.fingerprint, other.digest)
 
 
 class LockedState(msgspec.Struct, array_like=True, frozen=True):
@@ -50,7 +58,8 @@ def lock_key(type: str, schema: Schema) -> str:
 
 def locked_version(schema: Schema) -> LockedVersion:
     """The line of a version."""
-    return LockedVersion(schema.fingerprint, _digest(_without_docs(msgspec.json.decode(schema.json))))
+    form = _without_docs(msgspec.json.decode(schema.json))
+    return LockedVersion(schema.fingerprint, _digest(form), mark_texts(schema))
 
 
 def locked_state(decider: Decider[Any, Any, Any]) -> LockedState:
@@ -93,6 +102,8 @@ def _lines(entries: Iterable[tuple[str, LockedVersion | LockedState]]) -> str:
 
 
 def _json(value: object) -> str:
+    if isinstance(value, LockedVersion) and not value.marks:
+        value = (value.fingerprint, value.digest)
     return msgspec.json.format(msgspec.json.encode(value), indent=-1).decode().replace(",", ", ")
 
 
@@ -103,5 +114,9 @@ def _digest(value: object) -> str:
 def _without_docs(value: Any) -> Any:
     if isinstance(value, dict):
         texts = ("doc", "description", "title")  # a field of that name is no text
-        return {k: _without_docs(part) for k, part in value.items() if not (k in texts and isinstance(part, str))}
+        return {
+            key: _without_docs(part)
+            for key, part in value.items()
+            if not (key in texts and isinstance(part, str)) and not (key == PERSONAL and isinstance(part, dict))
+        }
     return [_without_docs(part) for part in value] if isinstance(value, list) else value

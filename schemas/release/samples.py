@@ -17,10 +17,12 @@ from uuid import UUID
 
 import msgspec
 
+from aggregates.personal import Known
 from schemas.codec import Codec
 from schemas.fit import fitted
 from schemas.formats import AVRO, JSON
 from schemas.registry import Schema
+from schemas.sealing import SEALED_TYPES, fields_of, marks_of
 from schemas.upcasting import Fields
 from schemas.writer import AVRO_NATIVE
 
@@ -72,8 +74,7 @@ def write_sample(path: Path, sample: Sample) -> None:
 
 def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
     """The sample of a newest version, by the code as it is. `class_` is its class, `codec` reads it."""
-    value: Any = msgspec.convert(example(schema), type=class_)
-    fields = fitted(schema).fit(msgspec.to_builtins(value, builtin_types=AVRO_NATIVE))
+    fields = fitted(schema).fit(fields_of_object(schema, object_of(schema, example(schema), class_)))
     avro, json = AVRO.writer(schema)(fields), JSON.writer(schema)(fields)
     return Sample(
         f"{schema.full_name}:{schema.version}",
@@ -88,6 +89,29 @@ def make_sample(schema: Schema, class_: type, codec: Codec) -> Sample:
 def reads_as(codec: Codec, data: bytes) -> list[SamplePart]:
     """The events that these bytes stand for today. Raises `Undecodable`."""
     return [SamplePart(newest.name, fields) for newest, fields in codec.decode_to_builtins(data)]
+
+
+def object_of(schema: Schema, fields: Fields, class_: type) -> Any:
+    """An object of these fields, the personal ones taken as text in the clear. Raises what `convert` raises."""
+    fields = dict(fields)
+    for name in _in_bytes(schema):
+        if fields[name] is not None:
+            fields[name] = Known(fields[name].decode(errors="surrogateescape"))
+    return msgspec.convert(fields, type=class_)
+
+
+def fields_of_object(schema: Schema, value: object) -> Fields:
+    """The fields of an object, the personal ones as text in the clear, as `object_of` takes them."""
+    personal = {name: getattr(value, name) for name in _in_bytes(schema)}
+    fields: Fields = msgspec.to_builtins(
+        value, builtin_types=AVRO_NATIVE, enc_hook=lambda known: known.value.encode(errors="surrogateescape")
+    )
+    return {**fields, **{name: its.value.encode(errors="surrogateescape") for name, its in personal.items() if its}}
+
+
+def _in_bytes(schema: Schema) -> list[str]:
+    fields = {field["name"]: field["type"] for field in fields_of(schema)}
+    return [name for name in marks_of(schema) if fields[name] in SEALED_TYPES]
 
 
 def example(schema: Schema) -> Fields:

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from aggregates.personal import PersonalForm
+
 
 def shape_of(type_: Any) -> Any:
     """The shape of `type_`, of lists, dicts and text. Raises `TypeError` for a type that JSON cannot express."""
@@ -32,6 +34,8 @@ class _Shape:
             factory = {} if part.default_factory is msgspec.NODEFAULT else {"factory": part.default_factory.__name__}
             field = {"name": part.encode_name, "required": part.required, "type": self.of(part.type)}
             return field | default | factory
+        if isinstance(part, inspect.CustomType) and part.cls is PersonalForm:
+            return "Personal"
         if isinstance(part, inspect.CustomType):
             raise TypeError(f"a value of {part.cls.__qualname__} cannot be written as JSON")
         if isinstance(part, inspect.Type):

@@ -11,6 +11,7 @@ from schemas.codec import Codec, Undecodable
 from schemas.fit_values import Unfit
 from schemas.formats import AVRO
 from schemas.registry import SchemaError
+from schemas.sealing import Place
 from schemas.upcasting import Fields
 
 
@@ -25,7 +26,7 @@ class ClassCodec(Codec):
         self.format = AVRO
         self._known = dict(classes)
 
-    def write(self, value: object) -> tuple[bytes, Any]:
+    def write(self, value: object, place: Place | None = None) -> tuple[bytes, Any]:
         name = type(value).__name__
         if self._known.get(name) is not type(value):
             raise SchemaError(f"{name} is none of {', '.join(self._known)}")
@@ -38,7 +39,7 @@ class ClassCodec(Codec):
             raise Unfit(f"{name} would come back as {back!r}: is each field annotated as what it holds?")
         return data, back
 
-    def decode(self, data: bytes) -> tuple[Any, ...]:
+    def decode(self, data: bytes, place: Place | None = None, closed: bool = False) -> tuple[Any, ...]:
         name, fields = self.plain(data)
         try:
             # Not strict: in a mapping of whole numbers the keys are texts in JSON.

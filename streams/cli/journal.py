@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from schemas.sealing import plain
 from streams.aggregate_type import AggregateType
 from streams.cli.kafka import kafka, partitions_by_topic
 from streams.cli.run import ERROR, USAGE, CliError
 from streams.cli.schemas import register_schemas
-from streams.journal.event_decoding import NotReadableYet, decode_event
+from streams.journal.event_decoding import NotReadableYet, decode_event, place_of
 from streams.journal.event_view import entries, learn_for
 from streams.journal.identity import check_identity
 from streams.journal.port import (
@@ -89,8 +90,12 @@ async def state_at(context: AggregateType, aggregate_id: str, at: int | None) ->
     decider = context.decider
     async with journal_of(context) as journal:
         stored = await read_events(journal, decider.type, aggregate_id, at)
-        events = [event for row in stored for event in await decode_event(context.events, journal, row.event.data)]
-    state = msgspec.to_builtins(decider.fold(events), str_keys=True)
+        events = [
+            event
+            for row in stored
+            for event in await decode_event(context.events, journal, row.event.data, place_of(row.event), closed=True)
+        ]
+    state = msgspec.to_builtins(decider.fold(events), str_keys=True, enc_hook=plain)
     return {"type": decider.type, "id": aggregate_id, "sequence": stored[-1].event.sequence, "state": state}
 
 
@@ -127,6 +132,10 @@ async def set_up(contexts: Mapping[str, AggregateType], more: Sequence[topics.To
     for context in contexts.values():
         async with errors_as_one_line(context.settings):
             yield await _set_up_journal(context, cluster)
+    keys = next((context.keys for context in contexts.values() if context.keys is not None), None)
+    if keys is not None:
+        async with errors_as_one_line(settings):
+            yield f"keys of persons: {'made' if await keys.set_up() else 'found'}"
     async for line in register_schemas(contexts):
         yield line
 

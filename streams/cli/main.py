@@ -17,6 +17,7 @@ from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_posi
 from streams.cli.http import token
 from streams.cli.journal import history_of, set_up, state_at
 from streams.cli.lag import lag
+from streams.cli.persons.subjects import subjects
 from streams.cli.quarantine import quarantine
 from streams.cli.run import (
     SECONDS,
@@ -231,4 +232,4 @@ async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> N
     )
 
 
-COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, token, asyncapi)
+COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, subjects, token, asyncapi)

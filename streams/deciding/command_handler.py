@@ -11,6 +11,7 @@ from typing import Any
 from aggregates.decider import FORBIDDEN, Decider, Rejected
 from schemas.codec import Codec
 from schemas.fit_values import Unfit
+from schemas.sealing import KeysNeeded, Place, SubjectIsErased
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import CommandCodec, cause_of
 from streams.deciding.decided_group import DecidedGroup, Verdict, failure_over, row_of
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 Check = Callable[[RecordedEvent, Any], object]
 """Is called with each new event, and its value. What it raises is a bug of the domain, unless it is a `Failure`: the
 event is not written."""
+SUBJECT_ERASED = "SubjectErased"
+"""The type of the rejection of a command that says something new of a person who was forgotten."""
 FORGED = "ForgedPrincipal"
 UNKNOWN_KEY = "UnknownKey"
 """The types of the failures of commands that do not come from whom they say, or of whom that cannot be told."""
@@ -101,13 +104,17 @@ class CommandHandler:
             raise failure from None
 
     def decide(self, envelope: Envelope, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
-        """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate."""
+        """Decide a command, and add the verdict to its group. Only one that is accepted changes the aggregate.
+
+        Raises `KeysNeeded` where keys of persons are to be fetched; nothing is decided then."""
         try:
             if (first := self.first_reply(envelope, aggregate, group)) is not None:
                 return group.accept(envelope, first, [])
             check_deadline(envelope, group.time)
             _check_expected(envelope, aggregate.sequence)
             state, rows, cause = self._decide(envelope, aggregate)
+        except KeysNeeded:
+            raise  # nothing is decided yet
         except Exception as error:
             return group.refuse(envelope, error, aggregate.sequence)
         aggregate.state = state
@@ -155,7 +162,9 @@ class CommandHandler:
         for number, event in enumerate(events, 1):
             try:
                 # From here on the event is what will be read: so is the state, and what the event causes.
-                data, kept = self.events.write(event)
+                data, kept = self.events.write(event, Place(envelope.aggregate_id, aggregate.sequence + number))
+            except SubjectIsErased:
+                raise Rejected(SUBJECT_ERASED, "the person that the command speaks of was forgotten") from None
             except Unfit as why:
                 raise Failure("InvalidEvent", f"{envelope.type} causes an event that cannot be kept: {why}") from None
             state = self.decider.evolve(state, kept)

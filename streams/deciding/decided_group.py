@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TypeGuard
 
 from aggregates.decider import Rejected
+from schemas.sealing import KeysNeeded
 from streams.deciding.cache import Aggregate, PendingSnapshot
 from streams.deciding.messages import AggregateRef, Envelope, Error, Failure, Message, Reply, Status, encode_reply
 from streams.journal.port import RecordedEvent, SliceHead
@@ -57,6 +58,7 @@ class DecidedGroup:
     held           by slice the first command that cannot be decided yet: the commit covers none from there on
     dropped        the places of dead letters, (partition, offset), that are dropped
     snapshots      of the aggregates as they are after the commit, where one is due
+    needed         keys of persons without which the rest cannot be decided
     cached, loaded    aggregates that were in memory, and that were loaded from the journal
     load_seconds, decide_seconds    what bringing them into memory took, and then deciding
     """
@@ -75,6 +77,7 @@ class DecidedGroup:
     snapshots: Sequence[PendingSnapshot] = ()
     cached: int = 0
     loaded: int = 0
+    needed: KeysNeeded | None = None
     load_seconds: float = 0.0
     decide_seconds: float = 0.0
 

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
+from schemas.sealing import ITSELF, KeysNeeded
 from streams.concurrency.retry import until_it_answers
 from streams.deciding.cache import Aggregate, Cache
 from streams.deciding.command_handler import UNKNOWN_KEY, CommandHandler
@@ -84,7 +86,18 @@ class GroupHandler:
             if self._is_held(message, envelope, failure, group):
                 group.done += 1
                 continue
-            if not self._decide(envelope, failure, group):
+            while True:
+                group.needed = None
+                try:
+                    is_decided = self._decide(envelope, failure, group)
+                except KeysNeeded as needed:
+                    behind = [its.aggregate_id for its, why in commands[group.done :] if why is None]
+                    await self._fetch(needed, behind, waits)
+                else:
+                    break
+            if group.needed is not None:
+                await self._fetch(group.needed, (), waits)
+            if not is_decided:
                 break
             group.cover(message)
             if group.is_full:
@@ -96,6 +109,18 @@ class GroupHandler:
         ]
         group.load_seconds, group.decide_seconds = loaded_at - began, time.monotonic() - loaded_at
         return group
+
+    async def _fetch(
+        self, needed: KeysNeeded, ids: Iterable[str], waits: Callable[[Exception | None], None] | None
+    ) -> None:
+        """Get keys of persons; where a key is to be made, those of the aggregates behind it too, all at once."""
+        sealer = self._commands.events.sealer
+        assert sealer is not None, "it is who needs them"
+        subjects = set(needed.subjects)
+        if ITSELF in self._commands.events.personal_subjects:
+            subjects |= {*ids}
+        fetch = partial(sealer.fetch, subjects, needed.create)
+        await until_it_answers(fetch, f"{self.log}: fetching keys", Unavailable, waits)
 
     def _read(self, message: Message, topic_id: str) -> tuple[Envelope, Failure | None]:
         """A message as a command, and the failure when it is none that its partition takes."""

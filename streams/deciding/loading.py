@@ -8,10 +8,11 @@ from typing import Any
 
 from aggregates.decider import Decider
 from schemas.codec import Codec
+from schemas.sealing import KeysNeeded, Sealer
 from streams.deciding.cache import Aggregate
 from streams.deciding.quarantine import NOTES, is_note
-from streams.journal.event_decoding import NotReadableYet, decode_event
-from streams.journal.port import Aggregates, RecordedEvent
+from streams.journal.event_decoding import NotReadableYet, decode_event, place_of
+from streams.journal.port import Aggregates, RecordedEvent, Snapshot, Unavailable
 from streams.journal.snapshots import form_of
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,9 @@ async def load_aggregate(
     snapshot = await journal.snapshot(decider.type, aggregate_id)
     if snapshot is not None and snapshot.version == decider.state_version:
         try:
-            aggregate.restore(snapshot, form_of(decider))
+            await _restore(aggregate, snapshot, decider, codec.sealer)
+        except Unavailable:
+            raise
         except Exception as error:  # a state may raise what it likes, as it is made
             log.warning("%s %s: its snapshot cannot be read, its events are: %s", decider.type, aggregate_id, error)
             aggregate = Aggregate(decider.initial)
@@ -46,7 +49,7 @@ async def load_aggregate(
         for row in rows:
             (notes if is_note(row.event) else effect).append(row.event)
             if row.event.is_event:
-                events = await decode_event(codec, journal, row.event.data)
+                events = await decode_event(codec, journal, row.event.data, place_of(row.event))
                 try:
                     aggregate.state = decider.fold(events, aggregate.state)
                 except Exception as bug:
@@ -60,3 +63,15 @@ async def load_aggregate(
                 )
             aggregate.note(note, nr)
     return aggregate
+
+
+async def _restore(
+    aggregate: Aggregate, snapshot: Snapshot, decider: Decider[Any, Any, Any], sealer: Sealer | None
+) -> None:
+    while True:
+        try:
+            aggregate.restore(snapshot, form_of(decider, sealer))
+            return
+        except KeysNeeded as needed:
+            assert sealer is not None, "it is who needs them"
+            await sealer.fetch_needed(needed)

@@ -11,6 +11,7 @@ import logging
 import msgspec
 
 from aggregates.decider import Rejected
+from schemas.sealing import KeysNeeded
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import cause_of
 from streams.deciding.command_handler import CommandHandler
@@ -177,7 +178,7 @@ class QuarantinePolicy:
     ) -> bool:
         """Decide those that wait, in order, until none is left or one makes the domain raise; then answer `asked`.
 
-        False where the commit is full before.
+        False where the commit is full before, or keys of persons are `needed`.
         """
         while aggregate.quarantine is quarantine:
             if group.is_full:
@@ -185,7 +186,11 @@ class QuarantinePolicy:
             waiting = quarantine.waiting[0]
             envelope, failure = self._commands.read(waiting.message, waiting.id, waiting.principal)
             if failure is None:
-                verdict = self._commands.decide(envelope, aggregate, group)
+                try:
+                    verdict = self._commands.decide(envelope, aggregate, group)
+                except KeysNeeded as needed:  # the rest is for the next commit
+                    group.needed = needed
+                    return False
             else:
                 verdict = group.refuse(envelope, failure, aggregate.sequence)
             group.note(verdict, aggregate, UNPARKED, b"")

@@ -7,7 +7,8 @@ from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from schemas.registry import SchemaError
-from streams.journal.port import StoredSchemas
+from schemas.sealing import KeysNeeded, Place
+from streams.journal.port import RecordedEvent, StoredSchemas
 
 log = logging.getLogger(__name__)
 
@@ -16,21 +17,38 @@ class NotReadableYet(Exception):
     """This worker cannot read an event that another worker has written, so it must not go on: a newer version can."""
 
 
-async def decode_event(codec: Codec, journal: StoredSchemas, data: bytes) -> tuple[Any, ...]:
-    """The events that an event of the journal stands for today. Schemas that are not here are read from the journal.
+async def decode_event(
+    codec: Codec, journal: StoredSchemas, data: bytes, place: Place | None = None, closed: bool = False
+) -> tuple[Any, ...]:
+    """The events that an event of the journal stands for today. Schemas that are not here are read from the journal,
+    and keys of persons are fetched, unless what is sealed is to stay `closed`.
 
     Raises `NotReadableYet`, and `Unavailable`.
     """
     try:
         try:
-            return codec.decode(data)
+            return await _opened(codec, data, place, closed)
         except UnknownSchema:
             await learn_schemas(codec, journal)
-            return codec.decode(data)
+            return await _opened(codec, data, place, closed)
     except Undecodable as error:
         raise NotReadableYet(
             f"an event that this version cannot read ({error}): deploy the version that knows it"
         ) from None
+
+
+async def _opened(codec: Codec, data: bytes, place: Place | None, closed: bool) -> tuple[Any, ...]:
+    while True:
+        try:
+            return codec.decode(data, place, closed)
+        except KeysNeeded as needed:
+            assert codec.sealer is not None, "it is who needs them"
+            await codec.sealer.fetch_needed(needed)
+
+
+def place_of(event: RecordedEvent) -> Place:
+    """The place that what is sealed in an event is bound to."""
+    return Place(event.aggregate_id, event.sequence)
 
 
 async def learn_schemas(codec: Codec, journal: StoredSchemas) -> None:

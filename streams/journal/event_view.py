@@ -7,7 +7,8 @@ from typing import Any
 
 from aggregates.principal import parts_of
 from schemas.codec import Codec, Undecodable, UnknownSchema
-from streams.journal.event_decoding import learn_schemas
+from schemas.sealing import Place
+from streams.journal.event_decoding import learn_schemas, place_of
 from streams.journal.port import FIRST_PAGE, LAST_SEQUENCE, Aggregates, StoredEvent, StoredSchemas, next_page
 from streams.journal.position import position_text
 from streams.moments import in_utc
@@ -48,7 +49,7 @@ def entries(codec: Codec, stream: str, stored: Sequence[StoredEvent]) -> Iterato
             "command_id": row.event.command_id,
             "correlation_id": row.event.correlation_id,
             **_principal(row.event.principal),
-            **_told(codec, row.event.data),
+            **_told(codec, row.event.data, place_of(row.event)),
         }
 
 
@@ -58,14 +59,14 @@ def _principal(text: str) -> dict[str, str]:
     return {name: value for name, value in (("principal", who), ("on_behalf_of", origin)) if value}
 
 
-def _told(codec: Codec, data: bytes) -> dict[str, Any]:
+def _told(codec: Codec, data: bytes, place: Place) -> dict[str, Any]:
     try:
-        schema, fields = codec.decode_as_written(data)
+        schema, fields = codec.decode_as_written(data, place)
     except Undecodable as error:
         return {"schema": None, "data": {"unreadable": str(error)}}
     entry: dict[str, Any] = {"schema": f"{schema.full_name}:{schema.version}", "data": fields}
     try:
-        today = codec.decode_to_builtins(data)
+        today = codec.decode_to_builtins(data, place)
     except Undecodable as error:
         return {**entry, "reads_as": {"unreadable": str(error)}}
     if [schema] != [newest for newest, _ in today]:

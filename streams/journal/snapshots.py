@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, get_origin
 
 import msgspec
 
 from aggregates.decider import Decider
+from schemas.sealing import Sealer, from_plain, plain
 from streams.notices import warn
 
 log = logging.getLogger(__name__)
@@ -47,18 +48,22 @@ class _Content(msgspec.Struct):
     type: str = ""
 
 
+_encode_state = msgspec.json.Encoder(enc_hook=plain).encode
 _decode_content = msgspec.json.Decoder(_Content).decode
 
 
 class StateForm:
     """The form of a decider's states in its snapshots: JSON, with the name of the class where the state is a union.
 
+    What is personal in a state stands there sealed, as the event had it, and is opened with the keys of `sealer`.
     Raises `TypeError` when no snapshot can be read as one of its types.
     """
 
-    def __init__(self, types: tuple[Any, ...]) -> None:
+    def __init__(self, types: tuple[Any, ...], sealer: Sealer | None = None) -> None:
         self._tagged = len(types) > 1
-        self._decoders = {name_of(type_): msgspec.json.Decoder(type_) for type_ in types}
+        self._decoders = {
+            name_of(type_): msgspec.json.Decoder(type_, dec_hook=partial(from_plain, sealer=sealer)) for type_ in types
+        }
         self._classes = {get_origin(type_) or type_: name_of(type_) for type_ in types}
         if min(len(self._decoders), len(self._classes)) < len(types):
             raise TypeError(
@@ -73,7 +78,7 @@ class StateForm:
             if self._tagged:
                 raise TypeError(f"a {type(state).__name__} is none of {', '.join(self._decoders)}")
             [name] = self._decoders
-        raw = msgspec.json.encode(state)
+        raw = _encode_state(state)
         if len(raw) <= MOST_BYTES and not _same(self._decoders[name].decode(raw), state):
             raise ValueError("it would come back as another: is each field annotated as what it holds?")
         content = msgspec.json.encode(_Content(msgspec.Raw(raw), outcomes, name if self._tagged else ""))
@@ -91,19 +96,20 @@ class StateForm:
 def size_of(state: Any) -> int | None:
     """The bytes that a state takes in a snapshot; None for one that none can hold."""
     try:
-        return len(msgspec.json.encode(state))
+        return len(_encode_state(state))
     except Exception:  # the state may raise what it likes
         return None
 
 
-def form_of(decider: Decider[Any, Any, Any]) -> StateForm:
-    """The form of a decider's states in snapshots. Raises `TypeError`."""
-    return _form(decider.state_types)
+def form_of(decider: Decider[Any, Any, Any], sealer: Sealer | None = None) -> StateForm:
+    """The form of a decider's states in snapshots. Without a sealer, what is sealed stays so. Raises `TypeError`."""
+    keyed: Any = sealer  # by identity
+    return _form(decider.state_types, keyed)
 
 
 @lru_cache(maxsize=256)
-def _form(types: tuple[Any, ...]) -> StateForm:
-    return StateForm(types)
+def _form(types: tuple[Any, ...], sealer: Any) -> StateForm:
+    return StateForm(types, sealer)
 
 
 def name_of(type_: Any) -> str:

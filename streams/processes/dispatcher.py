@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from aggregates.process_manager import Send
 from schemas.codec import Codec
 from streams.deciding.messages import RETRY_TOPIC, UNKNOWN_TYPE, Failure, command_headers
-from streams.journal.event_decoding import NotReadableYet, decode_event
+from streams.journal.event_decoding import NotReadableYet, decode_event, place_of
 from streams.journal.port import Commit, RecordedEvent, StoredSchemas, Unavailable, log_type
 from streams.journal.position import position_text, stream_name
 from streams.kafka import topics
@@ -124,7 +124,7 @@ class CommandDispatcher:
         self, event_id: str, event: RecordedEvent, commit: Commit, traced: SentBatch | None
     ) -> list[tuple[str, ProducerRecord]]:
         try:
-            decoded = await decode_event(self._codec, self._journal, event.data)
+            decoded = await decode_event(self._codec, self._journal, event.data, place_of(event))
         except NotReadableYet as error:
             raise Unavailable(str(error)) from None
         try:

@@ -13,6 +13,7 @@ from aggregates.principal import Principal
 from aggregates.process_manager import ForeignEvent, ProcessManager, Reaction
 from schemas.codec import Codec, Undecodable
 from schemas.registry import SchemaError, Schemas
+from schemas.sealing import Place, Sealer, opened_fields
 from schemas.wire_format import from_wire
 from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import NotReadableYet
@@ -67,6 +68,7 @@ class EventMeaning:
         source: str,
         schemas: Schemas,
         keys: SigningKeys | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self._manager = manager
         self._signature = ProcessSignature(manager.type, keys)
@@ -78,6 +80,7 @@ class EventMeaning:
                 f"versions, {name}.v1.avsc and those that follow, from the context that writes it"
             )
         self._codec = Codec(schemas, {}, schemas.upcasters)
+        self._sealer = sealer
         former = {
             alias.rpartition(".")[2] for schema in schemas if schema.name in self._heard for alias in schema.aliases
         }
@@ -87,7 +90,7 @@ class EventMeaning:
 
     def hear(self, record: Any, partitions: int, source: str, traced: SentBatch | None = None) -> list[Routed]:
         """The commands that an event means, each with its partition among `partitions`, as a part of those that are
-        `traced` together. Raises `NotReadableYet`.
+        `traced` together. What is personal in it is `Known` or `Erased`. Raises `NotReadableYet`, and `KeysNeeded`.
 
         A record that is no event of this source's journal is passed over, so that others who may write to the topic
         cannot hold it up. `source` of the command's headers is the process manager's.
@@ -97,12 +100,15 @@ class EventMeaning:
             return []
         try:
             id, cause = self._identity(record, headers)
-            parts = self._codec.decode_to_builtins(from_wire(record.value, headers))
+            place = Place(id, int(headers["ce_sequence"])) if self._sealer is not None else None
+            parts = self._codec.decode_to_builtins(from_wire(record.value, headers), place)
         except Undecodable as error:
             raise NotReadableYet(f"{error}: deploy the version that knows it") from None
         except Exception as error:
             self._pass_over(record, error)
             return []
+        if self._sealer is not None:
+            parts = [(schema, opened_fields(fields, self._sealer)) for schema, fields in parts]
         try:
             reactions = [
                 reaction

@@ -22,16 +22,18 @@ from aiokafka.errors import KafkaError
 
 from aggregates.process_manager import ProcessManager
 from schemas.registry import Schemas
+from schemas.sealing import KeysNeeded, mark_texts
 from streams.concurrency.retry import until_it_answers
 from streams.journal.event_decoding import NotReadableYet
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient, ProducerRecord, RecordTooLarge
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.records import AIOKafkaConsumer
-from streams.observability.event_traces import SendTraces
+from streams.keys.keys import Keys, waiting_for
+from streams.observability.event_traces import SendTraces, SentBatch
 from streams.ownership.replies import AROUND_BYTES, fitting
 from streams.principals.signature import SigningKeys
-from streams.processes.event_meaning import EventMeaning
+from streams.processes.event_meaning import EventMeaning, Routed
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -80,11 +82,12 @@ class Router:
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
         self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
+        heard = {source: Schemas.load(schema_root, source) for source in manager.hears}
+        is_personal = any(mark_texts(schema) for schemas in heard.values() for schema in schemas)
+        self._sealer = Keys.of(settings) if is_personal else None
         self._meanings = {
-            topics.events_topic(settings.namespace, source): EventMeaning(
-                manager, source, Schemas.load(schema_root, source), keys
-            )
-            for source in manager.hears
+            topics.events_topic(settings.namespace, source): EventMeaning(manager, source, schemas, keys, self._sealer)
+            for source, schemas in heard.items()
         }
         self._held: dict[TopicPartition, tuple[float, str]] = {}
         """When a partition that stands still is tried again, and its reason."""
@@ -158,7 +161,7 @@ class Router:
             meaning = self._meanings[tp.topic]
             for event in events:
                 try:
-                    commands = meaning.hear(event, self._settings.partitions, self._source, traced)
+                    commands = await self._heard(meaning, event, traced)
                 except NotReadableYet as error:
                     self._hold(consumer, tp, event.offset, str(error))
                     break
@@ -172,6 +175,19 @@ class Router:
             traced.sent()
         self._next |= done
         return done
+
+    async def _heard(self, meaning: EventMeaning, event: Any, traced: SentBatch | None) -> list[Routed]:
+        while True:
+            try:
+                return meaning.hear(event, self._settings.partitions, self._source, traced)
+            except KeysNeeded as needed:
+                assert self._sealer is not None, "it is who needs them"
+                await waiting_for(self._sealer, needed)
+
+    async def close(self) -> None:
+        """Let go of the keys of persons."""
+        if self._sealer is not None:
+            await self._sealer.close()
 
     async def _publish(self, partition: int, records: list[ProducerRecord]) -> None:
         """Send commands of one partition in order; durable on return. One that is too large for its topic, since it is

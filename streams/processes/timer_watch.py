@@ -24,7 +24,7 @@ from streams.concurrency.retry import until_it_answers
 from streams.concurrency.supervisor import Supervisor
 from streams.concurrency.tasks import all_of
 from streams.deciding.messages import command_headers
-from streams.journal.event_decoding import decode_event
+from streams.journal.event_decoding import decode_event, place_of
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Journal, Snapshot, Unavailable, log_name
 from streams.journal.position import position_text, stream_name
@@ -188,7 +188,7 @@ class TimerWatch(LogFollower):
             await yield_if_due()
             if not row.is_event or slice_of(row.aggregate_id, self._slices) not in self._span.slices:
                 continue
-            for event in await decode_event(self._codec, self._journal, row.data):
+            for event in await decode_event(self._codec, self._journal, row.data, place_of(row)):
                 if isinstance(event, TimerScheduled):
                     due = in_utc(event.due)
                     timer = PendingTimer(

@@ -30,7 +30,7 @@ from streams.kafka.client_factory import ClientFactory
 from streams.kafka.published_through import JournalBehind, check_not_behind, last_positions
 from streams.kafka.topics import Topic, TopicError, ensure_topics, events_topic, look_at_topics
 from streams.registry.client import RegistryError
-from streams.settings import Settings, SettingsError, host_and_port, split_url
+from streams.settings import Settings, SettingsError, is_here
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,7 @@ def may_create(settings: Settings, url: str = "") -> bool:
     tables, or schemas in a registry. Always, never, or on this machine."""
     if settings.setup != "auto":
         return settings.setup == "always"
-    netloc = split_url(url or settings.journal_url, "JOURNAL_URL").netloc.rpartition("@")[2]
-    hosts = [host_and_port(host, "")[0] for host in netloc.split(",")]
-    return all(host in ("", "localhost", "[::1]") or host.startswith("127.") for host in hosts)
+    return is_here(url or settings.journal_url, "JOURNAL_URL")
 
 
 async def prepare(

@@ -18,6 +18,7 @@ from tests.bench.metrics import measure_metrics
 from tests.bench.model import measure_model
 from tests.bench.ordinary import Plan, measure_ordinary
 from tests.bench.report import Figure, Row
+from tests.bench.sealing import measure_sealing
 from tests.bench.secured import measure_secured
 from tests.bench.serialization import measure_serialization
 from tests.bench.sizes import measure_sizes
@@ -48,6 +49,10 @@ class Part:
 
 async def _serialization(options: argparse.Namespace) -> Measured:
     return measure_serialization()
+
+
+async def _sealing(options: argparse.Namespace) -> Measured:
+    return await measure_sealing()
 
 
 async def _tables(options: argparse.Namespace) -> Measured:
@@ -110,6 +115,7 @@ PARTS = [
     ),
     Part("metrics", "what counting costs a command", lambda o: measure_metrics()),
     Part("traces", "what spans cost a command: of none, of one in a hundred, of all", lambda o: measure_traces()),
+    Part("sealing", "events with personal fields: sealed to bytes, and opened again", _sealing),
     Part("serialization", "events to bytes and back, beside fastavro alone", _serialization),
     Part("gateway", "commands over HTTP, 1 and 50 clients", lambda o: measure_gateway(o.count // 10, o.rounds)),
     Part("timers", "how late timers fire", lambda o: measure_timers(o.timers, o.pending)),

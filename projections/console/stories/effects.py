@@ -10,7 +10,7 @@ from aggregates.timer import FireTimer, TimerScheduled, timer
 from projections.console.stories.story import FIRED, Effect
 from schemas.codec import Undecodable
 from streams.aggregate_type import AggregateType
-from streams.journal.event_decoding import learn_schemas
+from streams.journal.event_decoding import learn_schemas, place_of
 from streams.journal.port import RecordedEvent, StoredSchemas
 from streams.moments import in_utc
 
@@ -22,7 +22,7 @@ async def effects_of(
     the event, and `Unavailable`."""
     codec = contexts[type].events
     try:
-        codec.decode_to_builtins(event.data)
+        codec.decode_to_builtins(event.data, place_of(event))
     except Undecodable:
         await learn_schemas(codec, journal)
     return [*_sent(contexts[type], position, event), *_heard(contexts, type, position, event)]
@@ -32,7 +32,7 @@ def _sent(context: AggregateType, position: str, event: RecordedEvent) -> Iterat
     """What the process manager sends whose event it is; a timer that is scheduled is fired."""
     if context.process is None:
         return
-    parts = context.events.decode(event.data)
+    parts = context.events.decode(event.data, place_of(event), closed=True)
     sends = [send for part in parts for send in context.process.sends(event.aggregate_id, part)]
     for number, send in enumerate(sends):
         yield Effect(send.to, send.id, send.command, send.command_id or f"{position}#{number}")
@@ -50,7 +50,7 @@ def _heard(contexts: Mapping[str, AggregateType], type: str, position: str, even
     for name, process in hearers:
         reactions = [
             reaction
-            for schema, fields in contexts[type].events.decode_to_builtins(event.data)
+            for schema, fields in contexts[type].events.decode_to_builtins(event.data, place_of(event))
             if schema.name in process.hears[type]
             for reaction in process.hear(ForeignEvent(type, event.aggregate_id, schema.name, fields))
         ]

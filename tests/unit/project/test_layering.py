@@ -42,6 +42,8 @@ streams.access
 streams.journal
 streams.journal.cassandra streams.journal.sql
 streams.open_journal
+streams.keys.management
+streams.keys
 streams.kafka.fetching
 streams.kafka streams.registry
 streams.dev.broker
@@ -314,6 +316,7 @@ def test_settings_name_servers_only() -> None:
         "read_model_url",
         "schema_registry_url",
         "kafka_oauth_token_url",
+        "keys_url",
     } == addresses
     defaults = (str(field.default) for field in Settings.__dataclass_fields__.values())
     assert {"kafka://127.0.0.1:9092", "cassandra://127.0.0.1:9042/sourced"} == {

@@ -1,0 +1,1 @@
+"""Key management: who holds the keys that wrap the keys of the periods, and destroys them."""
