@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 from streams.deciding import command_handler, quarantine_policy
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.messages import Message, command_headers, message_of, read_envelope
-from streams.deciding.quarantine import RELEASE
+from streams.deciding.orders import RELEASE
 from streams.journal.port import Unavailable
 from streams.kafka.fetching.batches import unreadable_record
 from streams.limits import Limits
