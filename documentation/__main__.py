@@ -23,7 +23,7 @@ def build(into: Path, made: Mapping[str, str]) -> subprocess.CompletedProcess[st
     pages = [file.relative_to(folder / "docs").as_posix() for file in sorted((folder / "docs").rglob("*.md"))]
     (folder / "mkdocs.yml").write_text(with_all((ROOT / "mkdocs.yml").read_text("utf-8"), pages), "utf-8")
     zensical = Path(sys.executable).with_name("zensical")
-    run = [zensical, "build", "--strict", "--clean"]
+    run = [str(zensical), "build", "--strict", "--clean"]
     environment = {**os.environ, "NO_COLOR": "1"}
     return subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
