@@ -14,8 +14,8 @@ import msgspec
 
 from streams.limits import Limits
 from streams.observability.catalog import METRICS
-from streams.secret import Secret
 from streams.security.access import KafkaAccess
+from streams.security.secret import Secret
 from streams.settings import URLS, Settings
 
 APPS = {"a context's app": "streams.shop.orders", "the read side's app": "projections.shop.app"}

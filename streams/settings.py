@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Meta
 
 from streams.limits import MIB, Limits
-from streams.secret import NO_SECRET, Secret, SecretUnreadable
+from streams.observability.trace_settings import TraceSettings
 from streams.security.access import MECHANISMS, PROTOCOLS, KafkaAccess
-from streams.trace_settings import TraceSettings
+from streams.security.secret import NO_SECRET, Secret, SecretUnreadable
 
 KAFKA_PORT = "9092"
 _WORDS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from servers.secured.certificates import Authority
 from servers.secured.tokens import AUDIENCE, ISSUER, Issuer
 from servers.where import HOST, ServersError, Where
 from streams.kafka.client_factory import ClientFactory
-from streams.secret import Secret
+from streams.security.secret import Secret
 from streams.settings import Settings
 
 PORT = 9094

@@ -10,7 +10,6 @@ from faust.cli import argument, option
 
 from streams.aggregate_type import AggregateType
 from streams.cli import kafka
-from streams.cli.asyncapi import asyncapi
 from streams.cli.audit import command as audit
 from streams.cli.audit.orders import REASON, ordered
 from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary, text
@@ -36,6 +35,7 @@ from streams.cli.schemas import schemas
 from streams.cli.verify import journal
 from streams.deciding.orders import RELEASE
 from streams.text import printable
+from streams.web.asyncapi import document
 
 
 def register(
@@ -230,6 +230,20 @@ async def _list_letters(letters: DeadLetterTopic, limit: int, titled: bool) -> N
         title=f"{letters.type}:" if titled else "",
         more=f"the newest {len(records)}; --limit shows more" if more else "",
     )
+
+
+@command()
+async def asyncapi(self: TypesCommand) -> None:
+    """Print the topics of this app as an AsyncAPI 3 document, in JSON.
+
+    \b
+    faust -A streams.shop.orders asyncapi > orders.asyncapi.json
+    faust -A projections.shop.app asyncapi
+
+    Channels are topics, with the commands that clients may send, their replies, and the events, each with the newest
+    version of its Avro schema. Commands may be JSON as well, with the same fields. No server is asked.
+    """
+    click.echo(indented(document(self.types.values(), self.app.conf.id)))
 
 
 COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, subjects, token, asyncapi)

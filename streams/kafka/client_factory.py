@@ -26,9 +26,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from faust.auth import Credentials
 
 from streams.kafka.records import AIOKafkaConsumer
-from streams.secret import Secret
 from streams.security.kafka import Connection, connection, faust_credentials
 from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden, refusal
+from streams.security.secret import Secret
 from streams.security.tokens import TokenLogin
 from streams.settings import Settings, SettingsError
 

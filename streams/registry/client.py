@@ -12,8 +12,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from streams.secret import NO_SECRET, Secret, SecretUnreadable
 from streams.security.handshakes import refusal
+from streams.security.secret import NO_SECRET, Secret, SecretUnreadable
 from streams.security.store_url import Tls, url_options
 from streams.settings import Settings, SettingsError, split_url
 from streams.text import one_line

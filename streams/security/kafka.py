@@ -11,8 +11,8 @@ import faust.auth
 from aiokafka.abc import AbstractTokenProvider
 from yarl import URL
 
-from streams.secret import SecretUnreadable
 from streams.security.access import MECHANISMS, PROTOCOLS, KafkaAccess
+from streams.security.secret import SecretUnreadable
 from streams.security.tls import RenewedContext, TlsFiles
 from streams.security.tokens import ClientCredentials, FileTokens, provider_of
 from streams.settings import SettingsError

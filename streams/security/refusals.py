@@ -22,7 +22,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from streams.secret import SecretUnreadable
+from streams.security.secret import SecretUnreadable
 from streams.security.tokens import NoToken, TokenRefused
 from streams.text import one_line, printable
 

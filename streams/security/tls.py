@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.secret import NO_SECRET, Secret, SecretUnreadable
 from streams.security.renewed import Renewed, Stamp, stamp_of
+from streams.security.secret import NO_SECRET, Secret, SecretUnreadable
 from streams.settings import SettingsError
 
 

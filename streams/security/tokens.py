@@ -21,7 +21,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
-from streams.secret import Secret, SecretUnreadable
+from streams.security.secret import Secret, SecretUnreadable
 from streams.security.tls import RenewedContext
 from streams.settings import SettingsError
 from streams.text import one_line

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from streams.projects.rendering import MOST
 from tests.e2e.client import eventually
 from tests.e2e.system import System
 from tests.e2e.worker import Worker, free_port
@@ -44,12 +45,15 @@ def test_it_holds_as_it_stands(elsewhere: Elsewhere, project: Path) -> None:
     assert "Success: no issues found" in typed
 
 
-@pytest.mark.parametrize("name", ["a", "until", "abcdefgh_jklmnopq_stuvwx"])
+@pytest.mark.parametrize("name", ["a", "until", "abcdefgh_jklmnopq_stuvwx", "x" * MOST])
 def test_names_of_any_length(elsewhere: Elsewhere, tmp_path: Path, name: str) -> None:
     """Lines stay as long as they may be, and imports in their order, whatever the names are."""
-    elsewhere.run("sourced", "new", "zoo", "--aggregate", name, cwd=tmp_path)
-    elsewhere.run("ruff", "check", ".", cwd=tmp_path / "zoo")
-    elsewhere.run("ruff", "format", "--check", ".", cwd=tmp_path / "zoo")
+    zoo, process, projection = (f"{letter}{name}"[:MOST] for letter in "zpq")
+    elsewhere.run("sourced", "new", zoo, "--aggregate", name, cwd=tmp_path)
+    elsewhere.run("sourced", "add", "process", process, cwd=tmp_path / zoo)
+    elsewhere.run("sourced", "add", "projection", projection, cwd=tmp_path / zoo)
+    elsewhere.run("ruff", "check", ".", cwd=tmp_path / zoo)
+    elsewhere.run("ruff", "format", "--check", ".", cwd=tmp_path / zoo)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_names_of_any_length(elsewhere: Elsewhere, tmp_path: Path, name: str) ->
         (("new", "streams"), "there is a module streams already"),
         (("new", "Orders"), "lower case letters and digits"),
         (("new", "class"), "is a word of Python"),
-        (("new", "x" * 25), "24 in all"),
+        (("new", "x" * (MOST + 1)), f"{MOST} in all"),
         (("new", "taken"), "is there already"),
         (("add", "aggregate", "order"), "no project in"),
     ],
@@ -85,7 +89,7 @@ def test_nothing_is_written_over(elsewhere: Elsewhere, project: Path) -> None:
 
 def test_schemas_become_a_contract(elsewhere: Elsewhere, tmp_path: Path) -> None:
     """A class changes as it likes until its schema is released; then the change is the next version."""
-    elsewhere.run("sourced", "new", "boxes", cwd=tmp_path)
+    elsewhere.run("sourced", "new", "boxes", "--aggregate", "box", cwd=tmp_path)
     made = tmp_path / "boxes"
     source, settings = made / "boxes" / "box.py", made / "pyproject.toml"
     schema = made / "boxes" / "schemas" / "box" / "BoxNoted.v1.avsc"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("aggregates", "schemas", "streams", "projections")
+PACKAGES = ("aggregates", "projections", "schemas", "sourced", "streams")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def install(wheel: Path, folder: Path) -> Elsewhere:
     venv.create(folder, with_pip=False)
     there = Elsewhere(folder, wheel)
     pip = [sys.executable, "-m", "pip", "--python", str(there.python), "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, str(wheel)], check=True, timeout=300)
+    # With this tree in PYTHONPATH pip would see its `egg-info`, take the wheel for installed, and do nothing.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([*pip, str(wheel)], check=True, timeout=300, env=environment)
     [site] = (folder / "lib").glob("python*/site-packages")
     (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return there

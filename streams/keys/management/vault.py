@@ -19,7 +19,7 @@ import msgspec
 from streams.journal.port import NotPermitted, Unavailable
 from streams.keys.management.port import KeyDestroyed
 from streams.moments import now
-from streams.secret import Secret, SecretUnreadable
+from streams.security.secret import Secret, SecretUnreadable
 from streams.security.tls import TlsFiles
 from streams.settings import Settings, SettingsError
 from streams.text import one_line

@@ -14,7 +14,7 @@ import yaml
 
 from deploy.kubernetes.__main__ import App, apps, manifest
 from servers.workers import STOP_SECONDS
-from streams.secret import Secret
+from streams.security.secret import Secret
 from streams.settings import URLS, Settings
 
 ROOT = Path(__file__).parents[3]

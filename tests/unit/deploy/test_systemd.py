@@ -11,7 +11,7 @@ from typing import get_type_hints
 
 from deploy.kubernetes.__main__ import apps
 from servers.workers import STOP_SECONDS
-from streams.secret import Secret
+from streams.security.secret import Secret
 from streams.settings import URLS, Settings
 
 ROOT = Path(__file__).parents[3]

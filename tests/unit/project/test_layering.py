@@ -31,9 +31,9 @@ aggregates
 schemas
 schemas.release
 schemas.drafting
-streams.text streams.moments streams.limits streams.slices streams.secret
+streams.text streams.moments streams.limits streams.slices streams.security.secret
 streams.notices
-streams.security.access streams.trace_settings
+streams.security.access streams.observability.trace_settings
 streams.settings
 streams.extras
 streams.security

@@ -101,7 +101,9 @@ def test_opening_time(opened_at: datetime) -> None:
 
 def test_opening_time_missing() -> None:
     """A decider has no clock: without a time the order is not opened, and the command names the field to fill."""
-    given(order).when(OpenOrder("17850", "sale")).then_rejected("MissingTime")
+    with pytest.raises(Rejected) as refused:
+        order.decide(OpenOrder("17850", "sale"), order.initial)
+    assert "MissingTime" == refused.value.type
     assert "opened_at" == OpenOrder.time_field
 
 

@@ -96,7 +96,7 @@ async def test_a_bug_of_deciding(it: Ledgers, monkeypatch: pytest.MonkeyPatch) -
     def moody(*_: Any) -> Any:
         raise LookupError("nobody thought of this")
 
-    monkeypatch.setattr(quarantine_policy, "_poison_of", moody)
+    monkeypatch.setattr(quarantine_policy, "poison_of", moody)
     it.write("a", RELEASE)
     it.write("a", "Post", amount=3)
     await it.settled()

@@ -47,6 +47,7 @@ LINES: list[tuple[str, str]] = [
     ("`..: command .. raised`", "dead-letters"),
     ("`order-3: 536365 goes into quarantine", "quarantine"),
     ("`order-3: 536365 leaves quarantine", COURSE),
+    ("`order-3: the dead letter 3:17 is dropped for token:alice`", COURSE),
     ("`..: given up: the owner failed", "said:owner-failed"),
     ("`checkout-checkout-hears: StartCheckout for b'7'", "dead-letters"),
     ("`checkout-checkout-hears: order-events-3 stands still", "input-held"),

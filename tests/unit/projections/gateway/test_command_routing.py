@@ -69,6 +69,7 @@ class Worker:
         app: Any = SimpleNamespace(
             access=None,
             conf=SimpleNamespace(canonical_url="", datadir=folder),
+            span_tracer=None,
             settings=self.settings,
             router=SimpleNamespace(tables_metadata=lambda: self.placed),
         )

@@ -14,8 +14,8 @@ import jsonschema_rs
 import msgspec
 
 from projections.shop.wiring import contexts_of
-from streams.cli.asyncapi import document
 from streams.settings import Settings
+from streams.web.asyncapi import document
 
 SCHEMA = msgspec.json.decode(gzip.decompress(Path(__file__).with_name("asyncapi-3.0.0.schema.json.gz").read_bytes()))
 CONTEXTS = contexts_of(Settings())

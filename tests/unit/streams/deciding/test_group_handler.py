@@ -92,8 +92,10 @@ def test_where_a_reply_goes() -> None:
     group = DecidedGroup("order@0", "order", Limits(), nr=1, slices={}, time=EPOCH)
     reply = Reply("id", "accepted", AggregateRef("order", "1", 1))
     for reply_key, correlation_id in (("k", "c"), ("", "c"), ("", "")):
-        place = 0, 0, EPOCH
-        envelope = Envelope("id", "AddLine", "1", b"", "application/json", *place, correlation_id, "", "r", reply_key)
+        envelope = Envelope(
+            "id", "AddLine", "1", b"", "application/json", 0, 0, EPOCH,
+            correlation_id=correlation_id, reply_to="r", reply_key=reply_key,
+        )  # fmt: skip
         group.add(envelope, reply, [])
     assert ["k", "c", "id"] == [key for _, key, _ in group.replies]
 

@@ -110,7 +110,7 @@ def _huge(state: str, event: Event) -> str:
 
 
 UNKEPT: dict[str, tuple[Any, Callable[..., Any], str]] = {
-    "keys that JSON has not": (Keyed({}), _keyed, "Only dicts with str-like"),
+    "keys that JSON has not": (Keyed({}), _keyed, "a tuple cannot be written as JSON"),
     "a number that JSON has not": (Measured(), _measured, "Expected `float`, got `null`"),
     "a field that says nothing of its type": (Loose(), _loose, "would come back as another"),
     "a class that is another": (Measured(), _longer, "would come back as another"),

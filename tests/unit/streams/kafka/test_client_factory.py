@@ -37,9 +37,9 @@ from streams.kafka.client_factory import (
     started,
 )
 from streams.runtime.application import Application
-from streams.secret import Secret
 from streams.security import refusals
 from streams.security.refusals import REFUSALS, BrokerRefuses, TopicForbidden
+from streams.security.secret import Secret
 from streams.security.tokens import NoToken, TokenLogin, TokenRefused
 from streams.settings import SettingsError
 

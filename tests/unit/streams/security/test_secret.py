@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.secret import Secret, SecretUnreadable
+from streams.security.secret import Secret, SecretUnreadable
 from streams.settings import Settings, SettingsError
 
 CANARY = "canary-7f3a"

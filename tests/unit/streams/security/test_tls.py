@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from streams.secret import Secret
 from streams.security.refusals import refusal
+from streams.security.secret import Secret
 from streams.security.tls import RenewedContext, TlsFiles
 from streams.settings import SettingsError
 

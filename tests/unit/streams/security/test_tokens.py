@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from aiokafka.errors import SaslAuthenticationFailed
 
-from streams.secret import Secret
 from streams.security import tokens
+from streams.security.secret import Secret
 from streams.security.tokens import ClientCredentials, FileTokens, NoToken, TokenLogin, TokenRefused
 
 CANARY = "canary:secret/+"

@@ -1,4 +1,4 @@
-"""`asyncapi`: the topics of an app's types as an AsyncAPI 3 document, made of their schemas."""
+"""The topics of an app's types as an AsyncAPI 3 document, made of their schemas."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import click
 import msgspec
 
 from schemas.registry import Schema
 from streams.aggregate_type import AggregateType
-from streams.cli.run import TypesCommand, command, indented
 from streams.deciding.messages import AVRO, JSON
 from streams.kafka.topics import events_topic
 
@@ -107,20 +105,6 @@ def document(types: Iterable[AggregateType], title: str) -> Document:
         "operations": operations,
         "components": {"messages": messages},
     }
-
-
-@command()
-async def asyncapi(self: TypesCommand) -> None:
-    """Print the topics of this app as an AsyncAPI 3 document, in JSON.
-
-    \b
-    faust -A streams.shop.orders asyncapi > orders.asyncapi.json
-    faust -A projections.shop.app asyncapi
-
-    Channels are topics, with the commands that clients may send, their replies, and the events, each with the newest
-    version of its Avro schema. Commands may be JSON as well, with the same fields. No server is asked.
-    """
-    click.echo(indented(document(self.types.values(), self.app.conf.id)))
 
 
 def _replies() -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.secret import NO_SECRET, Secret
+from streams.security.secret import NO_SECRET, Secret
 
 
 @dataclass(frozen=True)
