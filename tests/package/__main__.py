@@ -6,7 +6,6 @@ Where `tests/package` borrows the dependencies of this tree's venv, here pip ins
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 import venv
@@ -33,17 +32,18 @@ def main() -> None:
         there.run("sourced", "new", "orders", cwd=root)
         told("sourced new orders")
         project = root / "orders"
-        for command in (
+        commands: list[list[str | Path]] = [
             ["ruff", "check", "."],
             ["ruff", "format", "--check", "."],
             [there.python, "-m", "pytest", "-q"],
             [there.python, "-m", "mypy"],
             ["sourced", "schemas", "write", "--check"],
             ["sourced", "schemas", "check"],
-        ):
+        ]
+        for command in commands:
             there.run(*command, cwd=project)
             told(" ".join(Path(part).name if isinstance(part, Path) else part for part in command))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
