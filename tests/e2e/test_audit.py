@@ -26,10 +26,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 
 NO_ORDERS = {
-    "acls", "grants", "audit", "lag", "owners", "show", "history", "send", "replay", "generate-sales", "worker",
+    "acls", "asyncapi", "grants", "audit", "lag", "owners", "show", "history", "send", "replay", "generate-sales", "worker",
     "journal verify",
     "dead-letters list", "dead-letters show", "quarantine list", "quarantine show", "logs list", "timers list",
-    "schemas check", "schemas sample", "schemas lock", "projections status", "projections dead-letters",
+    "schemas check", "schemas sample", "schemas lock", "schemas write", "projections status", "projections dead-letters", "subjects show",
 }  # fmt: skip
 """Commands that change nothing, or send what stands in the journal, or change files of a repository alone."""
 BY_A_WORKER = {f"projections {order}" for order in ("rebuild", "pause", "resume", "skip", "drop")}
@@ -54,6 +54,8 @@ OF_TIMERS = {
     "timers schedule": ["timers", "schedule", "t", "+1h", "order", "o", "ShipOrder", *NOW, *WHY],
     "timers cancel": ["timers", "cancel", "t", *NOW, *WHY],
 }
+OF_PERSONS = {f"subjects {order}" for order in ("forget", "allow", "renew")}
+"""Of apps with personal fields, of which these have none."""
 ABOUT = {
     "dead-letters drop": ("order", "536365"),
     "quarantine release": ("order", "536365"),
@@ -131,7 +133,7 @@ async def test_every_command_is_known(system: System) -> None:
         for name, choices in commands.items()
         for action in choices or [""]
     }
-    known = NO_ORDERS | BY_A_WORKER | {*OF_ORDERS} | {*OF_TIMERS}
+    known = NO_ORDERS | BY_A_WORKER | OF_PERSONS | {*OF_ORDERS} | {*OF_TIMERS}
     assert known - {"journal verify --repair"} == actions
 
 
