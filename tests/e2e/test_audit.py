@@ -26,10 +26,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 
 NO_ORDERS = {
-    "acls", "asyncapi", "grants", "audit", "lag", "owners", "show", "history", "send", "replay", "generate-sales", "worker",
-    "journal verify",
+    "acls", "asyncapi", "grants", "audit", "lag", "owners", "show", "history", "send", "replay", "generate-sales",
+    "worker", "journal verify",
     "dead-letters list", "dead-letters show", "quarantine list", "quarantine show", "logs list", "timers list",
-    "schemas check", "schemas sample", "schemas lock", "schemas write", "projections status", "projections dead-letters", "subjects show",
+    "schemas check", "schemas sample", "schemas lock", "schemas write", "projections status",
+    "projections dead-letters", "subjects show",
 }  # fmt: skip
 """Commands that change nothing, or send what stands in the journal, or change files of a repository alone."""
 BY_A_WORKER = {f"projections {order}" for order in ("rebuild", "pause", "resume", "skip", "drop")}
