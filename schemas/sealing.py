@@ -239,6 +239,8 @@ def _is_form(value: dict[str, Any]) -> bool:
 def from_plain(form: Any, given: Any, sealer: Sealer | None = None) -> Any:
     """The object for what `plain` has made. Is a `dec_hook` of msgspec. Raises `KeysNeeded`, `ValueError`."""
     if getattr(form, "__origin__", form) is not PersonalForm:
+        if isinstance(form, type) and isinstance(given, form):
+            return given  # as msgspec does where there is no hook
         raise TypeError(f"a {form} cannot be read from JSON")
     if type(given) is dict and isinstance(text := given.get(TOKEN), str):
         return opened(sealed_of(text), sealer)
