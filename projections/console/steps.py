@@ -36,11 +36,11 @@ MOST_KEYS = 100
 
 
 class StepsQuery(msgspec.Struct):
-    """Which projection and key, and where the page begins."""
+    """Which projection and key, and where the page begins. However it is written, it fits into a request line."""
 
-    projection: Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="Of the aggregate's type")]
+    projection: Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="Of the aggregate's type")]
     key: Annotated[
-        str, msgspec.Meta(max_length=2_000, description="Of the row; the first one that the events touch without it")
+        str, msgspec.Meta(max_length=400, description="Of the row; the first one that the events touch without it")
     ] = ""
     after: Annotated[int, msgspec.Meta(ge=0, lt=10**18, description="The `next` of the page before")] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_STEPS, description="How many steps at most")] = DEFAULT_STEPS
