@@ -335,7 +335,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "what no control command is ends the partition": (
         Edit(
-            quarantine_policy._poison_of,
+            quarantine_policy.poison_of,
             "except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:",
             "except ZeroDivisionError as error:",
         ),
