@@ -135,7 +135,7 @@ async def test_a_checkout_over_four_contexts_is_one_tree(shop: Shop) -> None:
     assert {(name, shop.system.namespace + service) for name, service in services.items()} <= found
 
     below, commands = children(spans), [span for span in spans if span.attributes.get("sourced.outcome")]
-    assert 6 == len(commands)
+    assert sum("-commands" in line and "process" in line for line in wanted) == len(commands)
     commits = {span.span_id: span for span in spans if span.name.startswith("commit ")}
     for command in commands:
         linked = [commit for commit in commits.values() if (TRACE, command.span_id) in commit.links]
