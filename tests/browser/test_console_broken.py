@@ -71,7 +71,7 @@ async def test_the_page(open_tab: OpenTab, shop: Shop, width: int, dark: bool) -
 
 async def test_what_a_worker_says_once(shop: Shop, system: System) -> None:
     """A line of the log of a worker of the write side, which goes on, is a finding of its own; the worker keeps it."""
-    await system.command("order", POISONED, "ShipOrder", {}, reply_to="no legal name!")
+    await system.command("order", "nobody-hears", "ShipOrder", {}, reply_to="no legal name!")
     told: list[Any] = []
 
     async def is_told() -> bool:
