@@ -16,15 +16,17 @@ an event is of the type `bytes`, or null or bytes, since it has the sealed form.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from aggregates.personal import Erased, Known, PersonalForm, Sealed
 from schemas.registry import Schema
 from schemas.upcasting import Fields
+
+T = TypeVar("T")
 
 PERSONAL = "personal"
 ITSELF = "#id"
@@ -114,6 +116,16 @@ class Sealer(Protocol):
 
     async def fetch_needed(self, needed: KeysNeeded) -> None:
         """Get what is needed. Raises what the stores raise."""
+
+
+async def with_keys(sealer: Sealer | None, read: Callable[[], T]) -> T:
+    """What `read` returns when the keys that it needs are there. Raises what it raises, and what the stores raise."""
+    while True:
+        try:
+            return read()
+        except KeysNeeded as needed:
+            assert sealer is not None, "it is who needs them"
+            await sealer.fetch_needed(needed)
 
 
 class PersonalFields:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from aggregates.decider import Decider
 from schemas.codec import Codec
-from schemas.sealing import KeysNeeded, Sealer
+from schemas.sealing import with_keys
 from streams.deciding.cache import Aggregate
 from streams.deciding.quarantine import NOTES, is_note
 from streams.journal.event_decoding import NotReadableYet, decode_event, place_of
-from streams.journal.port import Aggregates, RecordedEvent, Snapshot, Unavailable
+from streams.journal.port import Aggregates, RecordedEvent, Unavailable
 from streams.journal.snapshots import form_of
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ async def load_aggregate(
     snapshot = await journal.snapshot(decider.type, aggregate_id)
     if snapshot is not None and snapshot.version == decider.state_version:
         try:
-            await _restore(aggregate, snapshot, decider, codec.sealer)
+            form = form_of(decider, codec.sealer)
+            await with_keys(codec.sealer, partial(aggregate.restore, snapshot, form))
         except Unavailable:
             raise
         except Exception as error:  # a state may raise what it likes, as it is made
@@ -63,15 +65,3 @@ async def load_aggregate(
                 )
             aggregate.note(note, nr)
     return aggregate
-
-
-async def _restore(
-    aggregate: Aggregate, snapshot: Snapshot, decider: Decider[Any, Any, Any], sealer: Sealer | None
-) -> None:
-    while True:
-        try:
-            aggregate.restore(snapshot, form_of(decider, sealer))
-            return
-        except KeysNeeded as needed:
-            assert sealer is not None, "it is who needs them"
-            await sealer.fetch_needed(needed)

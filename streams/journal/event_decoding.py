@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from schemas.registry import SchemaError
-from schemas.sealing import KeysNeeded, Place
+from schemas.sealing import Place, with_keys
 from streams.journal.port import RecordedEvent, StoredSchemas
 
 log = logging.getLogger(__name__)
@@ -25,25 +26,17 @@ async def decode_event(
 
     Raises `NotReadableYet`, and `Unavailable`.
     """
+    decode = partial(codec.decode, data, place, closed)
     try:
         try:
-            return await _opened(codec, data, place, closed)
+            return await with_keys(codec.sealer, decode)
         except UnknownSchema:
             await learn_schemas(codec, journal)
-            return await _opened(codec, data, place, closed)
+            return await with_keys(codec.sealer, decode)
     except Undecodable as error:
         raise NotReadableYet(
             f"an event that this version cannot read ({error}): deploy the version that knows it"
         ) from None
-
-
-async def _opened(codec: Codec, data: bytes, place: Place | None, closed: bool) -> tuple[Any, ...]:
-    while True:
-        try:
-            return codec.decode(data, place, closed)
-        except KeysNeeded as needed:
-            assert codec.sealer is not None, "it is who needs them"
-            await codec.sealer.fetch_needed(needed)
 
 
 def place_of(event: RecordedEvent) -> Place:

@@ -3,7 +3,7 @@
 import { Problem, get, path } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
 import { count, number, since, when } from "../shell/format.js";
-import { button, empty, head, mono } from "../shell/parts.js";
+import { button, chooserOf, empty, head, mono } from "../shell/parts.js";
 import { changes, isSame, tree } from "../shell/diff.js";
 import { link } from "../shell/routes.js";
 import { system } from "../shell/system.js";
@@ -28,16 +28,11 @@ export default async function show(view) {
 
 function chooser(known, name, id) {
   const types = [...known.types.values()].filter((type) => type.isRead);
-  const select = h("select", { name: "type" }, types.map((type) => h("option", { value: type.type, selected: type.type === name }, type.type)));
-  const input = h("input", { name: "id", required: true, maxlength: "512", placeholder: "id", value: id ?? "", autocomplete: "off", spellcheck: "false" });
-  const go = (event) => {
-    event.preventDefault();
-    location.hash = link("aggregate", select.value, input.value);
-  };
-  return h("form.chooser.row", { onsubmit: go },
-    h("label.inline", {}, h("span.hidden", {}, "Type"), select),
-    h("label.inline", {}, h("span.hidden", {}, "Id"), input),
-    h("button.button", { type: "submit" }, "Show"));
+  return chooserOf({
+    name: "type", label: "Type", placeholder: "id", id: id ?? "",
+    options: types.map((type) => h("option", { value: type.type, selected: type.type === name }, type.type)),
+    go: (chosen, of) => { location.hash = link("aggregate", chosen, of); },
+  });
 }
 
 class Life {

@@ -3,7 +3,7 @@
 import { get, path } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
 import { count, number, when } from "../shell/format.js";
-import { badge, button, empty, head, mono } from "../shell/parts.js";
+import { badge, button, chooserOf, empty, head, mono } from "../shell/parts.js";
 import { changes, tree } from "../shell/diff.js";
 import { link } from "../shell/routes.js";
 import { system } from "../shell/system.js";
@@ -26,18 +26,11 @@ export default async function show(view) {
   return stepper.more();
 }
 
-function chooser(projections, name, id) {
-  const select = h("select", { name: "projection" }, projections.map((each) => h("option", { value: each.name, selected: each.name === name }, `${each.name} (of ${each.source})`)));
-  const input = h("input", { name: "id", required: true, maxlength: "512", placeholder: "id of the aggregate", value: id, autocomplete: "off", spellcheck: "false" });
-  const go = (event) => {
-    event.preventDefault();
-    location.hash = link("steps", select.value, input.value);
-  };
-  return h("form.chooser.row", { onsubmit: go },
-    h("label.inline", {}, h("span.hidden", {}, "Projection"), select),
-    h("label.inline", {}, h("span.hidden", {}, "Id"), input),
-    h("button.button", { type: "submit" }, "Show"));
-}
+const chooser = (projections, name, id) => chooserOf({
+  name: "projection", label: "Projection", placeholder: "id of the aggregate", id,
+  options: projections.map((each) => h("option", { value: each.name, selected: each.name === name }, `${each.name} (of ${each.source})`)),
+  go: (chosen, of) => { location.hash = link("steps", chosen, of); },
+});
 
 class Stepper {
   constructor(view, type, projection, id) {

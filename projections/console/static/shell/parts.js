@@ -13,6 +13,20 @@ export const button = (text, onclick, more = {}) => h("button.button", { type: "
 /** Several things with a comma between. */
 export const joined = (parts, between = ", ") => parts.flatMap((part, index) => (index ? [between, part] : [part]));
 
+/** Chooses an aggregate: an option of the select `name`, and an id; `go(chosen, id)` is called with both. */
+export function chooserOf({ name, label, options, placeholder, id, go }) {
+  const select = h("select", { name }, options);
+  const input = h("input", { name: "id", required: true, maxlength: "512", placeholder, value: id, autocomplete: "off", spellcheck: "false" });
+  const submit = (event) => {
+    event.preventDefault();
+    go(select.value, input.value);
+  };
+  return h("form.chooser.row", { onsubmit: submit },
+    h("label.inline", {}, h("span.hidden", {}, label), select),
+    h("label.inline", {}, h("span.hidden", {}, "Id"), input),
+    h("button.button", { type: "submit" }, "Show"));
+}
+
 export function problem(error) {
   return h(
     "div.problem", { role: "alert" },
