@@ -3,7 +3,7 @@
 import { Problem, get, path } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
 import { count, number, since, when } from "../shell/format.js";
-import { button, chooserOf, empty, head, mono } from "../shell/parts.js";
+import { button, chooserOf, empty, head, mono, stepOf } from "../shell/parts.js";
 import { changes, isSame, tree } from "../shell/diff.js";
 import { link } from "../shell/routes.js";
 import { system } from "../shell/system.js";
@@ -106,9 +106,8 @@ class Life {
   }
 
   key(event) {
-    if (event.target.closest("input:not([type=range]), textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "j") this.go(this.chosen + 1);
-    else if (event.key === "k") this.go(this.chosen - 1);
+    const step = stepOf(event);
+    if (step) this.go(this.chosen + step);
   }
 
   showTop() {

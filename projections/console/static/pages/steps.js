@@ -3,7 +3,7 @@
 import { get, path } from "../shell/api.js";
 import { h, render } from "../shell/dom.js";
 import { count, number, when } from "../shell/format.js";
-import { badge, button, chooserOf, empty, head, mono } from "../shell/parts.js";
+import { badge, button, chooserOf, empty, head, mono, stepOf } from "../shell/parts.js";
 import { changes, tree } from "../shell/diff.js";
 import { link } from "../shell/routes.js";
 import { system } from "../shell/system.js";
@@ -67,9 +67,8 @@ class Stepper {
   }
 
   key(event) {
-    if (event.target.closest("input:not([type=range]), textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "j") this.go(this.chosen + 1);
-    else if (event.key === "k") this.go(this.chosen - 1);
+    const step = stepOf(event);
+    if (step) this.go(this.chosen + step);
   }
 
   show() {

@@ -27,6 +27,12 @@ export function chooserOf({ name, label, options, placeholder, id, go }) {
     h("button.button", { type: "submit" }, "Show"));
 }
 
+/** The step that a key asks for: 1 with j, -1 with k; 0 with any other, and while somebody writes. */
+export function stepOf(event) {
+  if (event.target.closest("input:not([type=range]), textarea, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return 0;
+  return { j: 1, k: -1 }[event.key] ?? 0;
+}
+
 export function problem(error) {
   return h(
     "div.problem", { role: "alert" },
