@@ -24,6 +24,12 @@ MOST_SEEDS = 1_000
 """Within which every breakage is found."""
 
 
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_a_breakage_fits_the_product(breakage: str) -> None:
+    """Said at once, and not after the long search for it."""
+    assert edited(BREAKAGES[breakage])
+
+
 def test_all_invariants_hold() -> None:
     """In a thousand schedules with faults every invariant holds at each step, and everything comes to rest."""
     failed = [result for result in simulate(range(SCHEDULES), JOBS) if result.invariant]
