@@ -106,6 +106,8 @@ def _addresses(position: str) -> list[Address]:
         Address("Story", f"story/{position}", ".story .step"),
         Address("Logs and owners", "logs", ".places"),
         Address("Tables", "tables", "#projection-orders"),
+        Address("Step through", f"steps/orders/{id}?at=2", ".state ins, .state del"),
+        Address("Schemas", "schemas/order", "article"),
         Address("Timers", "timers", "main .empty, main tbody tr"),
         Address("Dead letters", "letters", "main .empty, main article"),
         Address("Audit", "audit", "main .empty, main tbody tr"),

@@ -121,6 +121,8 @@ async def of_the_month(data: Path | None) -> None:
                 Picture("now", "now", said("All is well."), phone=True),
                 Picture("aggregate", changed, there(".state ins, .state del")),
                 Picture("story", f"story/{placed}", there(".story .step >> nth=6")),
+                Picture("steps", f"steps/orders/{order}?at=4", there(".state ins, .state del")),
+                Picture("schemas", "schemas/product", said("Counted in the journal:")),
                 Picture("logs", "logs", logs),
             ],
         )
