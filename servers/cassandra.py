@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from servers.where import CLIENT, ServersError, Where
+from servers.where import BRIEF, CLIENT, ServersError, Where
 
 YAML = """\
 # Written by `python3 -m servers up`; edits are lost at the next start.
@@ -139,8 +139,10 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     flags = [f"-D{name}={value}" for name, value in properties.items()]
     for option, packages in (("--add-exports", EXPORTS), ("--add-opens", OPENS)):
         flags += [f"{option}={package}=ALL-UNNAMED" for package in packages]
-    heap = "400m" if where.seed or where.certificates else "1g"
+    is_brief = bool(where.seed or where.certificates)
+    heap = "400m" if is_brief else "1g"
     memory = [f"-Xms{heap}", f"-Xmx{heap}", "-Xss256k", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
+    memory += [BRIEF] if is_brief else []
     return [java, *memory, f"-javaagent:{agent}", *flags,
             "-cp", f"{libs}/*", "org.apache.cassandra.service.CassandraDaemon"]  # fmt: skip
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from servers.where import ServersError, Where
+from servers.where import BRIEF, ServersError, Where
 
 BROKERS = 3
 """Of a cluster. Any two of them make a quorum."""
@@ -93,13 +93,13 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
     ]
-    heap = memory("256m") if where.voters else ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
+    heap = memory("256m", BRIEF) if where.voters else ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
     return [java, *heap, *logging, "-cp", f"{libs}/*", "kafka.Kafka", properties]
 
 
-def memory(heap: str) -> list[str]:
+def memory(heap: str, *more: str) -> list[str]:
     """The options of Java for a broker that shares this machine with others."""
-    return [f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+    return [f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", *more]
 
 
 def replicated(count: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from servers import kafka, process, tools
 from servers.secured.certificates import Authority
 from servers.secured.tokens import AUDIENCE, ISSUER, Issuer
-from servers.where import HOST, ServersError, Where
+from servers.where import BRIEF, HOST, ServersError, Where
 from streams.kafka.client_factory import ClientFactory
 from streams.security.secret import Secret
 from streams.settings import Settings
@@ -118,6 +118,8 @@ class SecuredKafka:
     port: int = PORT
     jars: Path = Path(".servers/kafka")
     heap: str = "320m"
+    is_brief: bool = True
+    """Whether it is for minutes, and not to be measured."""
     count: int = 1
     more: str = ""
     """Lines of `server.properties` that count before those of the same name."""
@@ -222,7 +224,7 @@ class SecuredKafka:
             options = [word for login in logins for word in ("--add-scram", login)]
             kafka.format_data(java, libs, properties, kafka.cluster_id_in(self.folder), options)
         allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{self.folder}/jwks.json"
-        return [java, *kafka.memory(self.heap), allowed, "-cp", f"{libs}/*", "kafka.Kafka", properties]
+        return [java, *kafka.memory(self.heap, *([BRIEF] if self.is_brief else [])), allowed, "-cp", f"{libs}/*", "kafka.Kafka", properties]
 
     def _users(self) -> str:
         """Who may log in by PLAIN."""

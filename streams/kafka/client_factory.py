@@ -41,6 +41,8 @@ and who needs that broker stands still as long; others have taken over what it l
 SILENT_MS, SILENT_SECONDS = 2_000, 30.0
 """How long one that has just been silent is waited for at the next connections, and for how long it counts as such:
 aiokafka asks any broker who leads what, and makes no other connection while one is being made."""
+LAST_WORDS_SECONDS = 0.5
+"""For what was written on a connection with TLS when it is closed."""
 _WAIT = (JoinGroupRequest, SyncGroupRequest, CreateTopicsRequest, DeleteTopicsRequest, CreatePartitionsRequest)
 """The requests that a broker answers when others have done something: the members of a group, or the controller."""
 _PATIENT = frozenset(request.API_KEY for request in _WAIT)
@@ -223,10 +225,18 @@ class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
         return first, len(self._reader._buffer), self._writer.transport.get_write_buffer_size()
 
     def close(self, reason: Any = None, exc: Any = None) -> Any:
-        """As aiokafka's."""
+        """As aiokafka's, but without the broker's goodbye by TLS: it reads nothing while it keeps a request that waits
+        for records, and who closes would wait as long, or for the 30 s after which asyncio gives up."""
         if reason == CloseReason.CONNECTION_TIMEOUT:
             self._silent[self.host, self.port] = time.monotonic()
-        return super().close(reason, exc)
+        writer, closed = self._writer, super().close(reason, exc)
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            transport = writer.transport
+            if transport.get_write_buffer_size():
+                self._loop.call_later(LAST_WORDS_SECONDS, transport.abort)
+            else:
+                transport.abort()
+        return closed
 
 
 aiokafka_client.create_conn = connect

@@ -47,7 +47,7 @@ def broker() -> Iterator[SecuredKafka]:
     )
     with tempfile.TemporaryDirectory() as folder:
         jars = Where.from_environment().jars_of("kafka")
-        kafka = SecuredKafka(Path(folder) / "kafka", port, jars, heap=HEAP, more=more)
+        kafka = SecuredKafka(Path(folder) / "kafka", port, jars, heap=HEAP, is_brief=False, more=more)
         kafka.prepare()
         try:
             kafka.start(say)

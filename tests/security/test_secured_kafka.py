@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiokafka import TopicPartition
 
 from servers.secured.certificates import Authority
-from servers.secured.kafka import SERVER
+from servers.secured.kafka import ADMIN, SERVER
 from servers.where import HOST
+from streams.kafka.client_factory import ClientFactory
+from streams.settings import Settings
 from tests.e2e.client import eventually
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 from tests.security.site import Site
@@ -25,6 +29,7 @@ from tests.security.site import Site
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 CANARY = "canary-5e1f"
+CLOSED_SECONDS = 2.0
 TOKEN_SECONDS = 15
 
 
@@ -85,6 +90,19 @@ async def test_a_command_and_a_query(workers: Workers) -> None:
     """With the rights that are granted and no others, over TLS."""
     row = await workers.order()
     assert ("o-1", "u1") == (row["id"], row["user_id"])
+
+
+async def test_a_consumer_whose_request_waits_closes_at_once(site: Site) -> None:
+    """The broker says no goodbye on a connection while it keeps a request, and a rebalance cannot wait for it."""
+    clients = ClientFactory.of(Settings.from_environment(site.login(ADMIN)))
+    consumer = clients.consumer(enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=20_000)
+    await consumer.start()
+    consumer.assign([TopicPartition(site.system.topic("order-commands"), 0)])
+    await consumer.seek_to_end()
+    await consumer.getmany(timeout_ms=500)
+    began = time.monotonic()
+    await consumer.stop()
+    assert time.monotonic() - began < CLOSED_SECONDS
 
 
 async def started(site: Site, environment: dict[str, str], module: str = ORDERS) -> CompletedProcess[str]:
