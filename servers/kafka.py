@@ -93,7 +93,11 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
     ]
-    heap = memory("256m", BRIEF) if where.voters else ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
+    heap = (
+        memory("256m", BRIEF)
+        if where.voters
+        else ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
+    )
     return [java, *heap, *logging, "-cp", f"{libs}/*", "kafka.Kafka", properties]
 
 

@@ -21,12 +21,10 @@ REGISTRY_PATH = "/apis/ccompat/v7"
 """Below it our registry answers as Confluent's does."""
 CLIENT = "client"
 """The name of the certificate that we show to servers that want one."""
-COMMITLOG_SYNCS = ("periodic", "group", "batch")
-
-
 BRIEF = "-XX:TieredStopAtLevel=1"
 """Of Java, for servers of a few minutes: their second compiler takes more of the machine than its code gives back, 40 %
 of what three brokers took in the first five minutes."""
+COMMITLOG_SYNCS = ("periodic", "group", "batch")
 
 
 class ServersError(Exception):

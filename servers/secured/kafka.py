@@ -224,7 +224,8 @@ class SecuredKafka:
             options = [word for login in logins for word in ("--add-scram", login)]
             kafka.format_data(java, libs, properties, kafka.cluster_id_in(self.folder), options)
         allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{self.folder}/jwks.json"
-        return [java, *kafka.memory(self.heap, *([BRIEF] if self.is_brief else [])), allowed, "-cp", f"{libs}/*", "kafka.Kafka", properties]
+        heap = kafka.memory(self.heap, *([BRIEF] if self.is_brief else []))
+        return [java, *heap, allowed, "-cp", f"{libs}/*", "kafka.Kafka", properties]
 
     def _users(self) -> str:
         """Who may log in by PLAIN."""
