@@ -131,6 +131,8 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
         "cassandra.skip_wait_for_gossip_to_settle": "0",
         "cassandra.ring_delay_ms": "2000" if where.seed else "100",
         "cassandra.superuser_setup_delay_ms": "0",
+        # Of the passwords of a test; at 10, each new connection takes a tenth of a second of a core.
+        "cassandra.auth_bcrypt_gensalt_log2_rounds": "4",
         "jdk.attach.allowAttachSelf": "true",
         "io.netty.tryReflectionSetAccessible": "true",
         # From Java 18 on, Cassandra's security manager must be asked for.

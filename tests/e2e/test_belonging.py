@@ -84,7 +84,9 @@ async def test_an_empty_journal_beside_full_topics(system: System, tmp_path: Pat
 
 async def test_a_second_worker_in_the_same_folder(system: System) -> None:
     """It is refused before it joins the group: the first keeps all of its partitions."""
-    door = next(worker for worker in system.workers if worker.running and worker.module == PROJECTIONS)
+    running = (worker for worker in system.workers if worker.running and worker.module == PROJECTIONS)
+    door = next(running, None) or system.start(PROJECTIONS)
+    await system.all_served(door)
     second = system.start(PROJECTIONS, folder=door.folder)
     await asyncio.to_thread(second.end)
     assert 2 == second.process.returncode

@@ -79,12 +79,14 @@ def let_in(app: str) -> str:
             importlib.import_module(app)
     except (Exception, SystemExit):
         return ""
-    commands = _Command(app, "acls", *more), _Command(app, "grants"), _Command(app, "setup")
-    acls, grants, made = (command.printed() for command in commands)
+    commands = [_Command(app, "acls", *more), _Command(app, "grants")]
+    if os.environ.get("SETUP") != "never":  # where a test says so, nobody is to have set it up
+        commands.append(_Command(app, "setup"))
+    acls, *others = (command.printed() for command in commands)
     if acls is None:
         return ""
     user = str(acls[0]["principal"]).removeprefix("User:")
-    asyncio.run(_granted(user, acls, [] if made is None or grants is None else grants))
+    asyncio.run(_granted(user, acls, [] if None in others else others[0] or []))
     return user
 
 
