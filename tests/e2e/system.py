@@ -42,6 +42,9 @@ _CODES = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 class System:
     """One namespace on the servers, with workers of its own. Made and taken down by the fixture `system`."""
 
+    slowness = 1.0
+    """How many times longer servers of this kind may take."""
+
     def __init__(self, data: Path, journal_url: str, brokers: str = "", clients: ClientFactory | None = None) -> None:
         self.namespace = f"t{uuid.uuid4().hex[:6]}_"
         self.data = data
