@@ -3,7 +3,7 @@
 One takes files of tests from the front of the line, where those are that start servers and workers and wait for them,
 the longest first; the other one from its back, where those are that keep a core busy. They meet among short ones, so
 that neither waits long for the other in the end. A test that measures how long something takes is marked `alone`:
-nothing runs beside its module. Those stand at the very front, so that nobody waits for a long test of the other process.
+nothing runs beside its module. Those stand at the very front, so that nobody waits for a long test of the other one.
 
 This is a plugin: `pytest -p tests.side_by_side -n 2`. Without it tests run one after another, in pytest's own order.
 """
