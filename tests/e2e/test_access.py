@@ -155,10 +155,10 @@ async def test_a_user_and_his_orders(system: System, guarded: Guarded) -> None:
         assert 403 == (await system.get(worker, "/users/alice", **alice))[0]
 
 
-@pytest.mark.parametrize("at", [0, 1])
-async def test_every_operation_as_everybody(system: System, guarded: Guarded, at: int) -> None:
-    """Who has one of the roles that an operation names gets past the door, and nobody else does."""
-    worker, wrong = guarded.doors[at], []
+async def test_every_operation_as_everybody(system: System, guarded: Guarded) -> None:
+    """Who has one of the roles that an operation names gets past the door, and nobody else does. The other door is
+    asked below, by another kind of proof."""
+    worker, wrong = guarded.doors[1], []
     for asked in operations(await document(system, worker)):
         for who, token in guarded.tokens.items():
             if who == "all":
