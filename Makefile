@@ -25,6 +25,8 @@ export SALES
 REPORT ?= .servers/chaos.md
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 export PYTHONUNBUFFERED := 1
+# Hundreds of workers are started by the tests, and each would compile all of this anew.
+unexport PYTHONDONTWRITEBYTECODE
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
 
 help: ## this list

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from projections.publishing.connections import Connections
-from projections.publishing.publisher import Publisher
+from projections.publishing.publisher import TAIL, Publisher
 from streams.aggregate_type import AggregateType
 from streams.cli import main as command_line
 from streams.permissions import commands as permissions
@@ -16,7 +16,7 @@ from streams.web.metrics import add_metrics
 from streams.web.notices import add_notices
 
 
-def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateType], name: str = "tail") -> Application:
+def tail_app(module: str, settings: Settings, contexts: Mapping[str, AggregateType], name: str = TAIL) -> Application:
     """The Faust app `module`, which publishes the events of these types, and is the consumer group `name`.
 
     Events go out, and process managers hear them, whatever the tables are doing. The apps of projections that have

@@ -49,7 +49,7 @@ from streams.runtime.rights import Rights
 from streams.security.refusals import TopicForbidden
 
 NewFollower = Callable[
-    [AggregateType, LogSpan, Journal, KafkaClient, Supervisor, Instruments, SigningKeys], LogFollower
+    [AggregateType, LogSpan, Journal, KafkaClient, Supervisor, Instruments, SigningKeys, SendTraces | None], LogFollower
 ]
 """A follower for a new owner of a log."""
 
@@ -93,6 +93,7 @@ class ServedType(Part):
         self._traces = (
             OwnerTraces(app.span_tracer, type, context.commands_topic) if app.span_tracer is not None else None
         )
+        self._send_traces = SendTraces(app.span_tracer, type) if app.span_tracer is not None else None
         self._events_topic = topics.events_topic(settings.namespace, type)
         self._replies = Replies(
             broker,
@@ -116,7 +117,6 @@ class ServedType(Part):
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:
         context, settings = self.context, self.context.settings
-        traces = SendTraces(self._app.span_tracer, self.type) if self._app.span_tracer is not None else None
         self._dispatcher = CommandDispatcher(
             sends=process.sends,
             codec=context.events,
@@ -128,7 +128,7 @@ class ServedType(Part):
             dead_letters_topic=context.dead_letters_topic,
             sent=self._app.instruments.counter(catalog.COMMANDS_SENT),
             signature=ProcessSignature(self.type, self._keys),
-            traces=traces,
+            traces=self._send_traces,
         )
         for other in process.sends_to:
             self.topics += topics.type_topics(settings.namespace, other, settings.partitions, topics.SENDS)
@@ -142,7 +142,7 @@ class ServedType(Part):
                 schema_root=context.schema_root,
                 broker=self._broker,
                 keys=self._keys,
-                traces=traces,
+                traces=self._send_traces,
             )
             self.topics += self.router.topics
 
@@ -197,7 +197,7 @@ class ServedType(Part):
         context, settings = self.context, self.context.settings
         follower = None
         if self._new_follower is not None:
-            of_worker = self._app.supervisor, self._app.instruments, self._keys
+            of_worker = self._app.supervisor, self._app.instruments, self._keys, self._send_traces
             follower = self._new_follower(context, span, self._journal, self._broker, *of_worker)
         handler = GroupHandler(
             self._commands,

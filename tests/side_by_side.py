@@ -1,9 +1,9 @@
 """`make test` in two processes: one waits for servers and workers while the other computes.
 
-One takes files of tests from the front of the line, where those are that start workers and wait for them; the other one
-from its back, where those are that keep a core busy. They meet somewhere in the middle. A test that measures how long
-something takes is marked `alone`: nothing runs beside its module. Those stand at the very front, so that nobody waits
-for a long test of the other process.
+One takes files of tests from the front of the line, where those are that start servers and workers and wait for them,
+the longest first; the other one from its back, where those are that keep a core busy. They meet among short ones, so
+that neither waits long for the other in the end. A test that measures how long something takes is marked `alone`:
+nothing runs beside its module. Those stand at the very front, so that nobody waits for a long test of the other one.
 
 This is a plugin: `pytest -p tests.side_by_side -n 2`. Without it tests run one after another, in pytest's own order.
 """
@@ -19,7 +19,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-WAITING = ("e2e", "browser", "growth", "autonomy", "chaos", "brokers", "security", "foreign", "bench")
+WAITING = ("chaos", "brokers", "browser", "growth", "autonomy", "e2e", "security", "package", "foreign", "bench")
 LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
 """The folders of `tests/` from the front to the back; another one is at the front."""
 WHOLE = "tests/chaos/", "tests/brokers/"

@@ -12,7 +12,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from projections.app import ReadSide
-from projections.console.contexts import Contexts, faults_of
+from projections.console.contexts import Contexts, faults_of, silent, tails
 from projections.console.findings.snapshot import ReadWorker, Snapshot
 from projections.console.findings.verdict import FirstSeen, Verdict, verdict_of
 from projections.console.letters import Letters
@@ -54,6 +54,7 @@ class Observer:
         self._streams = Shared(lambda: all_lags(side), seconds=OFTEN, patience=PATIENCE)
         self._projections = Shared(lambda: gather(side), seconds=OFTEN, patience=PATIENCE)
         self._workers = Shared(self._all_workers, seconds=OFTEN, patience=PATIENCE)
+        self._tails = Shared(lambda: tails(side), seconds=OFTEN, patience=PATIENCE)
         self._groups = Shared(letters.groups, seconds=SELDOM, patience=PATIENCE)
         self.alike = Shared(letters.alike, seconds=OFTEN, patience=PATIENCE)
         self.quarantined = Shared(letters.quarantined, seconds=SELDOM, patience=PATIENCE)
@@ -69,16 +70,23 @@ class Observer:
     async def snapshot(self) -> Snapshot:
         """The system as it is now, as far as it can be looked at."""
         faults: dict[str, str] = {}
-        contexts, streams, projections, workers, groups, quarantined = await asyncio.gather(
-            _look(faults, "owners", self.contexts.get()),
-            _look(faults, "lag", self._streams.get()),
-            _look(faults, "tables", self._projections.get()),
-            _look(faults, "timers", self._workers.get()),
-            _look(faults, "dead letters", self._groups.get()),
-            _look(faults, "quarantine", self.quarantined.get()),
+        (contexts, streams, apart), (projections, workers, groups, quarantined) = await asyncio.gather(
+            asyncio.gather(
+                _look(faults, "owners", self.contexts.get()),
+                _look(faults, "lag", self._streams.get()),
+                _look(faults, "notices", self._tails.get()),
+            ),
+            asyncio.gather(
+                _look(faults, "tables", self._projections.get()),
+                _look(faults, "timers", self._workers.get()),
+                _look(faults, "dead letters", self._groups.get()),
+                _look(faults, "quarantine", self.quarantined.get()),
+            ),
         )
         if contexts and (unknown := [*faults_of(contexts)]):
             faults["owners"] = unknown[0]
+        if apart and (unknown := [*silent(apart)]):
+            faults["notices"] = unknown[0]
         return Snapshot(
             at=datetime.now(UTC),
             app=self._side.app.module,
@@ -86,6 +94,7 @@ class Observer:
             streams=streams or [],
             projections=projections or [],
             workers=workers or [],
+            tails=apart or [],
             letters=groups or [],
             quarantined=quarantined or [],
             faults=faults,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from projections.app import ReadSide
+from projections.console.contexts import tail_group
 from projections.console.dry_run import add_dry_run
 from projections.console.findings.snapshot import Context
 from projections.console.findings.verdict import Verdict
@@ -42,10 +43,12 @@ class Contexts(msgspec.Struct, frozen=True):
 
 
 class Console(Part):
-    """What the console needs of the servers: to look at the groups of the write side, and to read dead letters."""
+    """What the console needs of the servers: to look at the groups of the write side, and of the tail where that runs
+    apart, and to read dead letters."""
 
     def __init__(self, side: ReadSide) -> None:
         self._contexts = side.contexts.values()
+        self._tail = tail_group(side)
 
     @property
     def rights(self) -> Rights:
@@ -54,7 +57,10 @@ class Console(Part):
                 Topic(context.dead_letters_topic, context.settings.partitions, FOREVER, needs=(READ,))
                 for context in self._contexts
             ),
-            watched=tuple(context.settings.namespace + context.name for context in self._contexts),
+            watched=(
+                *(context.settings.namespace + context.name for context in self._contexts),
+                *([self._tail] if self._tail is not None else []),
+            ),
         )
 
 

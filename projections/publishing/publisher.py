@@ -22,6 +22,9 @@ from streams.runtime.application import Application
 from streams.runtime.part import Part
 from streams.runtime.preparation import may_create, stop_on_user_error
 
+TAIL = "tail"
+"""The usual name of an app that publishes apart; its consumer group is that, behind the namespace."""
+
 
 class Publisher(Part):
     """The tails of an app's types in this worker: of the logs whose partitions of hints Kafka gave it.

@@ -32,19 +32,20 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE pending (
     page INTEGER, id TEXT, due TEXT, nr INTEGER, idx INTEGER, correlation_id TEXT, principal TEXT,
-    sequence INTEGER, ask TEXT, pause INTEGER,
+    sequence INTEGER, traceparent TEXT, command_id TEXT, scheduled REAL, ask TEXT, pause INTEGER,
     PRIMARY KEY (page, id)
 ) WITHOUT ROWID;
 CREATE INDEX by_time ON pending (ask);
 CREATE INDEX asked ON pending (pause) WHERE pause > 0;
 """
-_TIMER = "id, due, nr, idx, correlation_id, principal, sequence"
+_TIMER = "id, due, nr, idx, correlation_id, principal, sequence, traceparent, command_id, scheduled"
 
 
 class PendingTimer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A timer as it was scheduled last: when it is due (ISO 8601 in UTC, so that texts are in the order of time), and
     the commit and index of the event that says so, who has scheduled it, and the sequence of that event; 0 where a page
-    does not say it."""
+    does not say it. The trace in which it was scheduled goes on where it fires: how that began, the command of it, and
+    when that was decided (seconds since 1970); empty, and 0, where a page does not say it."""
 
     id: str
     due: str
@@ -53,6 +54,9 @@ class PendingTimer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     correlation_id: str
     principal: str = ""
     sequence: int = 0
+    traceparent: str = ""
+    command_id: str = ""
+    scheduled: float = 0.0
 
 
 Page = tuple[int, int]
@@ -77,7 +81,7 @@ class PendingTimers:
     def schedule(self, timers: Iterable[PendingTimer]) -> None:
         """These are pending; one that was already is so at its new time only."""
         self._rows.executemany(
-            "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            "REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             ((self._page_of(timer.id), *msgspec.structs.astuple(timer), timer.due) for timer in timers),
         )
 

@@ -32,7 +32,9 @@ from streams.journal.snapshots import MOST_BYTES
 from streams.kafka.client import KafkaClient, ProducerRecord
 from streams.moments import in_utc
 from streams.observability import catalog
+from streams.observability.event_traces import Sending, SendTraces, SentBatch
 from streams.observability.instruments import Instruments
+from streams.observability.traces import of_command, sampled
 from streams.ownership.follower import LogFollower
 from streams.principals.signature import SigningKeys
 from streams.processes.pending_timers import FORM, PAGES, Page, PendingTimer, PendingTimers
@@ -71,6 +73,7 @@ class TimerWatch(LogFollower):
         supervisor: Supervisor,
         instruments: Instruments | None = None,
         keys: SigningKeys | None = None,
+        traces: SendTraces | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._type = context.decider.type
@@ -84,6 +87,7 @@ class TimerWatch(LogFollower):
         self._broker = broker
         self._supervisor = supervisor
         self._signature = ProcessSignature(self._type, keys)
+        self._traces = traces
         self._now = now
         self._head = self._taken = 0
         """The newest commit that is durable, and the one with which the owner has taken over."""
@@ -192,7 +196,16 @@ class TimerWatch(LogFollower):
                 if isinstance(event, TimerScheduled):
                     due = in_utc(event.due)
                     timer = PendingTimer(
-                        row.aggregate_id, due, commit.nr, index, row.correlation_id, row.principal, row.sequence
+                        row.aggregate_id,
+                        due,
+                        commit.nr,
+                        index,
+                        row.correlation_id,
+                        row.principal,
+                        row.sequence,
+                        row.traceparent,
+                        row.command_id if sampled(row.traceparent) else "",
+                        commit.recorded_at.timestamp(),
                     )
                     timers.schedule([timer])
                 else:
@@ -230,13 +243,16 @@ class TimerWatch(LogFollower):
     async def _send(self, timers: Sequence[PendingTimer]) -> None:
         """Send `FireTimer` to each of these; durable on return."""
         records: dict[int, list[ProducerRecord]] = defaultdict(list)
+        traced = self._traces.batch(self._topic) if self._traces is not None else None
         for timer in timers:
             slice = slice_of(timer.id, self._slices)
-            records[slice].append(self._fire_timer(timer, stream_name(self._type, slice)))
+            records[slice].append(self._fire_timer(timer, stream_name(self._type, slice), traced))
         await asyncio.gather(*(self._broker.publish(self._topic, *batch) for batch in records.items()))
+        if traced is not None:
+            traced.sent()
 
-    def _fire_timer(self, timer: PendingTimer, stream: str) -> ProducerRecord:
-        key, data, headers = fire_timer(timer, stream, self._source)
+    def _fire_timer(self, timer: PendingTimer, stream: str, traced: SentBatch | None) -> ProducerRecord:
+        key, data, headers = fire_timer(timer, stream, self._source, self._sending(timer, traced))
         said = {name: value.decode() for name, value in headers}
         signature = self._signature.headers(
             self._type,
@@ -248,6 +264,15 @@ class TimerWatch(LogFollower):
             expected_sequence=said.get("ce_expectedsequence", ""),
         )
         return key, data, headers + signature
+
+    def _sending(self, timer: PendingTimer, traced: SentBatch | None) -> Sending | None:
+        """The span of the sending, below that of the command that has scheduled the timer; None for one of a trace that
+        nobody keeps."""
+        start = sampled(timer.traceparent) if traced is not None else None
+        if traced is None or start is None:
+            return None
+        cause = of_command(start, self._type, timer.id, timer.command_id)
+        return traced.begin(timer.traceparent, cause, timer.scheduled, FIRE)
 
     # -- pages -----------------------------------------------------------------------------------------
 
@@ -294,11 +319,21 @@ class TimerWatch(LogFollower):
         return f"{stream_name(self._type, slice)}/{number}"
 
 
-def fire_timer(timer: PendingTimer, stream: str, source: str) -> ProducerRecord:
+def fire_timer(timer: PendingTimer, stream: str, source: str, sending: Sending | None = None) -> ProducerRecord:
     """The command to a timer as a record. Its id is made of the event that has scheduled it: it fires once for each. It
-    goes on in the trace of whoever scheduled it. It expects the timer where that event has left it: it is on behalf of
-    who has scheduled that one, and must not fire what somebody else has put in its place."""
+    goes on in the trace of whoever scheduled it, unless the span of its `sending` says another. It expects the timer
+    where that event has left it: it is on behalf of who has scheduled that one, and must not fire what somebody else
+    has put in its place."""
     id = f"fire:{position_text(stream, timer.nr, timer.index)}"
     expected = str(timer.sequence) if timer.sequence else ""
-    headers = command_headers(id, FIRE, source, correlation_id=timer.correlation_id, expected_sequence=expected)
+    headers = command_headers(
+        id,
+        FIRE,
+        source,
+        correlation_id=timer.correlation_id,
+        traceparent=timer.traceparent if sending is None else sending.traceparent,
+        expected_sequence=expected,
+    )
+    if sending is not None:
+        headers += sending.headers
     return timer.id.encode(), msgspec.json.encode({"due": timer.due}), headers

@@ -55,6 +55,8 @@ class Plan:
     idle     seconds without commands at the begin of a round; a third of them for Pekko
     rounds   of ours, then Pekko's
     alone    whether Pekko is left out
+    orders   that are open, of ours
+    warm_up  seconds of commands before anything is measured, of ours
     """
 
     rates: Sequence[int] = (50, 500, 2_000)
@@ -62,6 +64,8 @@ class Plan:
     idle: float = 30.0
     rounds: int = 3
     alone: bool = False
+    orders: int = OPEN_ORDERS
+    warm_up: float = WARM_UP_SECONDS
 
 
 class Figures:
@@ -119,9 +123,9 @@ async def _warm(rival: Pekko, store: Cassandra) -> None:
 
 
 async def _ours(plan: Plan, name: str, figures: Figures, store: Cassandra) -> None:
-    async with shop(OPEN_ORDERS) as (load, commands, tables):
+    async with shop(plan.orders) as (load, commands, tables):
         processes = {"the orders": [commands.pid], "the read side": [tables.pid], **servers()}
-        await load.send(WARM_UP_RATE, WARM_UP_SECONDS)
+        await load.send(WARM_UP_RATE, plan.warm_up)
         idle = await _idle(processes, plan.idle, name, store)
         for process, share in {ALL: sum(idle.values()), **idle}.items():
             figures.ours(f"idle: % of a core, {process}", share * 100)

@@ -10,7 +10,9 @@ RATE = 50
 
 async def test_commands_of_people_who_wait_are_measured() -> None:
     """Each is replied to and shown, the latency of each counts from when it was due, and what they cost is seen."""
-    rows = await measure_ordinary(Plan(rates=[RATE], seconds=5, idle=3.0, rounds=1, alone=True))
+    rows = await measure_ordinary(
+        Plan(rates=[RATE], seconds=4, idle=2.0, rounds=1, alone=True, orders=500, warm_up=2.0)
+    )
     found = {row.what: row.ours[0] for row in rows}
     for what in ("reply", "visible", "followed"):
         p50, p99 = (found[f"{RATE}/s: {what}, ms, {percentile}"] for percentile in ("p50", "p99"))

@@ -310,22 +310,28 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.partition("/")[0])
-async def test_nobody_looks(open_tab: OpenTab, shop: Worker, page: str) -> None:
-    """A page that is hidden asks nothing; one that is looked at asks each route at most once a second."""
+async def test_nobody_looks(open_tab: OpenTab, shop: Worker) -> None:
+    """A page that is hidden asks nothing; one that is looked at asks each route at most once a second. All pages stand
+    side by side, since most of it is waiting."""
+    async with asyncio.TaskGroup() as pages:
+        for page in PAGES:
+            pages.create_task(_nobody_looks(open_tab, shop, page))
+
+
+async def _nobody_looks(open_tab: OpenTab, shop: Worker, page: str) -> None:
     tab = await open_tab(f"{shop.url}/console#/{page}")
     asked: list[str] = []
     await expect(tab.page.locator(PAGES[page]).first).to_be_visible(timeout=30_000)
     tab.page.on("request", lambda request: asked.append(request.url))
     await asyncio.sleep(2.5)
-    assert max(Counter(asked).values(), default=0) <= 3, asked
+    assert max(Counter(asked).values(), default=0) <= 3, (page, asked)
     await hide(tab, True)
     await asyncio.sleep(1)  # what was on its way
     asked.clear()
     await asyncio.sleep(2)
-    assert [] == asked
+    assert [] == asked, page
     await hide(tab, False)
-    await eventually(lambda: bool(asked), 10, "it asks nothing any more")
+    await eventually(lambda: bool(asked), 10, f"{page} asks nothing any more")
     tab.wrong[:] = [line for line in tab.wrong if "/figures" not in line]  # of an app without them
 
 

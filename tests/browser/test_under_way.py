@@ -1,8 +1,11 @@
-"""What is under way, in a browser: the story of a command over contexts of which some have a worker, and timers."""
+"""What is under way, in a browser: the story of a command over contexts of which some have a worker, timers, and
+workers that are killed."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -18,7 +21,10 @@ from tests.e2e.worker import CHECKOUT, ORDERS, PROJECTIONS, TIMERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
+TRACES = "http://jaeger:16686/trace/{trace_id}"
+STILL_TIMERS = "tests.broken.timers"
 PLACING = "placing/#1"
+LATE = f"late {HOSTILE}"
 LINE = {"sku": "tea", "description": "Tea", "quantity": 2, "unit_price": "2.55"}
 
 
@@ -37,8 +43,7 @@ def of(id: str) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(system: System) -> Shop:
     """An order that was placed, and its checkout: of products and timers no worker is up."""
-    page = "http://jaeger:16686/trace/{trace_id}"
-    workers = system.start(ORDERS), system.start(CHECKOUT), system.start(PROJECTIONS, TRACES_URL=page)
+    workers = system.start(ORDERS), system.start(CHECKOUT), system.start(PROJECTIONS, TRACES_URL=TRACES)
     await asyncio.gather(*(system.all_served(worker) for worker in workers))
     await system.ask("order", HOSTILE, "OpenOrder", {"user_id": "u-1", "kind": "sale"})
     await system.ask("order", HOSTILE, "AddLine", LINE)
@@ -122,6 +127,33 @@ async def test_what_there_is_not(open_tab: OpenTab, shop: Shop) -> None:
     tab.expect_wrong("404")
 
 
+async def test_timers_that_are_late(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """By how much stands beside each, and the verdict says it; one that has not fired yet can still be cancelled, which
+    is read from the outside, and then nothing is late any more."""
+    still = system.start(STILL_TIMERS)
+    await system.all_served(still)
+    due = {"due": "2020-01-01T00:00:00Z", "to": "order", "id": HOSTILE, "command": "CancelOrder"}
+    assert "accepted" == (await system.ask("timer", LATE, "ScheduleTimer", due))["status"]
+    now = await open_tab(f"{shop.door.url}/console")
+    finding = now.page.locator(".finding").filter(has_text="Timers are late: the first was due")
+    await expect(finding).to_be_visible()
+    tab = await open_tab(f"{shop.door.url}/console#/timers", width=360)
+    row = tab.page.get_by_role("region", name="Timers that are pending").locator("tbody tr").first
+    await expect(tab.page.get_by_text("1 timer late", exact=True)).to_be_visible()
+    await expect(row).to_contain_text(LATE)
+    await expect(row).to_contain_text("late by")
+    assert [] == await tab.too_wide()
+    assert [] == await tab.obstacles()
+    await tab.page.get_by_role("button", name=f"Cancel {LATE}", exact=True).click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Cancel the timer").click()
+    await expect(tab.page.get_by_text("1 timer late", exact=True)).to_have_count(0)
+    await expect(finding).to_have_count(0)
+    _, history, _ = await system.get(shop.door, f"/timers/{quote(LATE, safe='')}/history")
+    assert ["TimerScheduled", "TimerCancelled"] == [event["type"] for event in history["events"]]
+    still.signal(signal.SIGTERM)
+    await asyncio.to_thread(still.end)
+
+
 async def test_timers(open_tab: OpenTab, shop: Shop, system: System) -> None:
     """The next one first, in pages; one is cancelled, which is read from the outside. What they are of is text."""
     await system.all_served(system.start(TIMERS))
@@ -153,3 +185,32 @@ async def test_timers(open_tab: OpenTab, shop: Shop, system: System) -> None:
     await tab.page.get_by_role("link", name="The first ones").click()
     await tab.page.get_by_role("link", name=f"Story of {HOSTILE}24", exact=True).click()
     await expect(tab.page.get_by_role("region", name="Still awaited")).to_contain_text("its time comes")
+
+
+async def test_while_workers_are_killed(open_tab: OpenTab, shop: Shop, system: System) -> None:
+    """Within seconds it says whose worker is gone, and when another one is up it is well by itself. Where its own
+    worker is killed, it says that what one sees is older, and goes on with the one that comes back."""
+    tab = await open_tab(f"{shop.door.url}/console")
+    findings, older = tab.page.locator(".finding"), tab.page.locator(".offline")
+    gone = findings.filter(has_text=re.compile("(of|commands of) orders( |$)"))
+    nobody = findings.filter(has_text="Nobody decides the commands of orders")
+    await expect(findings.first).to_be_visible()  # of products there is no worker
+    await expect(gone).to_have_count(0)
+    await tab.page.evaluate("window.isTheSame = true")
+
+    [orders] = [worker for worker in system.workers if worker.module == ORDERS]
+    orders.signal(signal.SIGKILL)
+    await expect(gone.first).to_be_visible(timeout=10_000)
+    await expect(nobody).to_be_visible(timeout=30_000)  # Kafka waits for it as long as a session is
+    system.start(ORDERS)
+    await expect(nobody).to_have_count(0, timeout=60_000)
+
+    tab.expect_wrong(r"ERR_|\b50\d\b")
+    shop.door.signal(signal.SIGKILL)
+    await expect(older).to_contain_text("What you see is older.", timeout=10_000)
+    await expect(findings.first).to_be_visible()
+    again = system.start(PROJECTIONS, folder=shop.door.folder, port=shop.door.port, TRACES_URL=TRACES)
+    await system.all_served(again)
+    await expect(older).to_have_count(0, timeout=30_000)
+    await expect(findings.filter(has_text="Nobody decides the commands of products")).to_be_visible()
+    assert await tab.page.evaluate("window.isTheSame")

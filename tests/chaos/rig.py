@@ -18,7 +18,7 @@ from tests.e2e.system import System
 from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 
 PACE = 300
-"""Commands a second."""
+"""Commands a second, in the long form; a third of them in the short one, so that two cores have time for the fault."""
 KEYS = 200
 BEFORE_SECONDS = AFTER_SECONDS = 2.0
 READY_SECONDS = 120.0
@@ -38,6 +38,11 @@ class UnderLoad:
     def outage(self) -> float:
         """Seconds that a server is gone."""
         return 20.0 if self.full else 3.0
+
+    @property
+    def pace(self) -> float:
+        """Commands a second, where a fault does not say it."""
+        return PACE if self.full else PACE / 3
 
     async def start(self, orders: int = 2, projections: int = 1, **settings: str) -> None:
         """Start workers that serve all partitions."""
@@ -75,10 +80,10 @@ class UnderLoad:
         await eventually(served, READY_SECONDS, lambda: "\n".join(worker.tail() for worker in workers))
 
     @asynccontextmanager
-    async def under_load(self, fault: str, tried: int = 1, pace: float = PACE) -> AsyncIterator[Load]:
+    async def under_load(self, fault: str, tried: int = 1, pace: float = 0.0) -> AsyncIterator[Load]:
         """Load before, during and after what the body does to the system; in the end all invariants, and a result."""
         async with self.at_rest(fault, tried) as load:
-            load.begin(pace)
+            load.begin(pace or self.pace)
             await load.served()
             await asyncio.sleep(BEFORE_SECONDS)  # of load, before anything happens
             yield load

@@ -81,11 +81,11 @@ class System:
         self.http = self.asker()
 
     async def close(self, keep_journal: bool = False) -> None:
-        """Stop what this has started, and leave nothing on the servers, or only what the journal holds."""
+        """End what this has started, and leave nothing on the servers, or only what the journal holds. Workers are
+        killed: what they put in order before they stop goes with the namespace, and takes them seconds."""
         for worker in self.workers:
             if worker.running:
-                worker.signal(signal.SIGCONT)
-                worker.signal(signal.SIGTERM)
+                worker.signal(signal.SIGKILL)
         await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in self.workers))
         for inbox in self._inboxes.values():
             await inbox.close()
@@ -119,11 +119,13 @@ class System:
         """What is run for a worker of this app."""
         return FAUST
 
-    def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
+    def start(
+        self, module: str, folder: Path | None = None, level: str = "warn", port: int | None = None, **settings: str
+    ) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
-        new one by default. `level`: of its log."""
+        new one by default. `level`: of its log. `port`: where it listens, a free one by default."""
         name = f"{len(self.workers)}-{module.rpartition('shop.')[2]}"
-        port = free_port()
+        port = free_port() if port is None else port
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
         command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]

@@ -32,6 +32,11 @@ AT_TIMES = {
 class Recorded(System):
     """A system whose workers write down what they ask of Kafka."""
 
+    def __init__(self, data: Path, journal_url: str) -> None:
+        super().__init__(data, journal_url)
+        self.printed: dict[str, str] = {}
+        """By app the rights that it prints, asked for once."""
+
     def environment(self, **settings: str) -> dict[str, str]:
         return super().environment(REPLY_TOPICS=self.topic("answers"), **settings)
 
@@ -136,11 +141,13 @@ async def becomes(system: System, door: Worker, wanted: str) -> None:
     await eventually(has, 60, f"the order is not {wanted}")
 
 
-async def printed(system: System, module: str) -> dict[tuple[str, str], set[str]]:
+async def printed(system: Recorded, module: str) -> dict[tuple[str, str], set[str]]:
     """By resource and name the operations that the app prints."""
-    shown = await system.run("-A", module, "acls", "--json", *APPS[module])
-    assert 0 == shown.returncode, shown.stderr
-    acls = [json.loads(line) for line in shown.stdout.splitlines()]
+    if module not in system.printed:
+        shown = await system.run("-A", module, "acls", "--json", *APPS[module])
+        assert 0 == shown.returncode, shown.stderr
+        system.printed[module] = shown.stdout
+    acls = [json.loads(line) for line in system.printed[module].splitlines()]
     prefixed = [acl for acl in acls if acl["pattern"] == "prefixed"]
     assert all(acl["name"] == system.topic("answers") for acl in prefixed), "all other names are whole"
     return {(acl["resource"], acl["name"]): set(acl["operations"]) for acl in acls}

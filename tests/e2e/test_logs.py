@@ -18,7 +18,7 @@ from tests.e2e.worker import ORDERS, PROJECTIONS, Worker
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ORDERS_OPEN = 60
-PACE = 200
+PACE = 100
 """Commands a second."""
 SECONDS = 60.0
 
@@ -51,19 +51,19 @@ async def test_spread_and_back(system: System, load: Load, projections: Worker) 
     """From two logs to four, and to one, while commands come and tables are kept. Without --yes nothing happens."""
     shown = await logs(system, "spread", "order", "4")
     assert "nothing is changed: add --yes to do it" == shown[-1]
-    loading = asyncio.create_task(load.lines(30 * PACE, PACE))
+    load.begin(PACE)
     for number in (4, 1, 3):
         shown = await logs(system, "spread", "order", str(number), "--yes")
         assert shown
         assert number == len([line for line in await logs(system, "list", "order") if " open " in line])
-    ids = await loading
-    await load.answered(ids)
+    await load.end()
+    await load.answered()
     await check_all(load, projections)
 
 
 async def test_killed_in_the_middle(system: System, load: Load, projections: Worker) -> None:
     """Workers are killed while their logs are split: it goes on where they are taken over, and ends."""
-    loading = asyncio.create_task(load.lines(20 * PACE, PACE))
+    load.begin(PACE)
     victims = [worker for worker in system.workers if worker.running and worker.module == ORDERS]
     for victim in victims:
         changing = asyncio.create_task(logs(system, "spread", "order", "4" if victim is victims[0] else "2", "--yes"))
@@ -71,8 +71,8 @@ async def test_killed_in_the_middle(system: System, load: Load, projections: Wor
         victim.signal(signal.SIGKILL)
         system.start(ORDERS)
         await changing
-    ids = await loading
-    await load.answered(ids)
+    await load.end()
+    await load.answered()
     await eventually(lambda: all(w.running for w in system.workers if w not in victims), SECONDS, "a worker has ended")
     await check_all(load, projections)
 

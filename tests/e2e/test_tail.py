@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from typing import Any
 
 import pytest
 
+from streams.access.tokens import new_token
 from streams.journal.position import parse_place
 from tests.e2e.client import eventually
 from tests.e2e.orders import LINE, OPEN
@@ -19,6 +21,11 @@ JOURNAL = "sqlite"
 
 TAIL = "projections.shop.tail"
 SECONDS = 60.0
+AUDITOR = """[[grants]]
+to = ["token:door"]
+role = "auditor"
+contexts = ["*"]
+"""
 
 
 async def place(system: System, id: str) -> str:
@@ -41,7 +48,14 @@ async def confirmed(system: System, id: str) -> bool:
 async def test_events_go_out_without_tables(system: System) -> None:
     """A checkout goes through while the projections are down; they come and catch up, and know what is published. With
     two apps that publish, events are there twice, in order, and the rows are right."""
-    context = [system.start(module) for module in (ORDERS, PRODUCTS, CHECKOUT, TAIL)]
+    token, line = new_token("door")
+    tokens, grants, own = (system.data / name for name in ("tokens", "grants", "token"))
+    for file, text in ((tokens, line), (grants, AUDITOR), (own, token)):
+        file.write_text(text)
+    context = [
+        *(system.start(module) for module in (ORDERS, PRODUCTS, CHECKOUT)),
+        system.start(TAIL, HTTP_TOKENS_FILE=str(tokens), HTTP_GRANTS_FILE=str(grants)),
+    ]
     await asyncio.gather(*(system.all_served(worker) for worker in context))
     tail = context[-1]
     for command, data in (("DefineProduct", {"name": "A", "price": "1.00"}), ("Restock", {"quantity": 100})):
@@ -49,7 +63,7 @@ async def test_events_go_out_without_tables(system: System) -> None:
     await place(system, "T-1")
     await eventually(lambda: confirmed(system, "T-1"), SECONDS, tail.tail)
 
-    door = system.start(PROJECTIONS, PUBLISH="off")
+    door = system.start(PROJECTIONS, PUBLISH="off", HTTP_TOKEN_FILE=str(own))
     await system.all_served(door)
     await eventually(lambda: caught_up(system, door), SECONDS, door.tail)
     assert "confirmed" == (await system.get(door, "/orders/T-1"))[1]["status"]
@@ -60,6 +74,8 @@ async def test_events_go_out_without_tables(system: System) -> None:
     async with system.http.get(door.url + "/metrics") as response:
         assert "sourced_stream_published_commit{" in await response.text()
     assert 200 == (await system.get(tail, "/health/ready"))[0]
+    tokens.write_text("no line of a token")
+    await eventually_told(system, door, tail)
 
     # By mistake both publish.
     door.signal(signal.SIGTERM)
@@ -79,6 +95,25 @@ async def test_events_go_out_without_tables(system: System) -> None:
     for number in range(1, 13):
         row = (await system.get(second, f"/orders/T-{number}"))[1]
         assert ("confirmed", 1) == (row["status"], len(row["lines"])), row
+
+
+async def eventually_told(system: System, door: Worker, tail: Worker) -> None:
+    """What the tail has said once is among the findings of whoever shows the tables, which may look at its group."""
+
+    async def told() -> bool:
+        _, verdict, _ = await system.get(door, "/findings")
+        assert not any(check["fault"] for check in verdict["checks"] if check["name"] == "notices"), verdict
+        said = [each for each in verdict["findings"] if each["id"] == "said:file-unreadable"]
+        return any(
+            {"kind": "worker", "name": tail.url}.items() <= it.items() for each in said for it in each["concerns"]
+        )
+
+    await eventually(told, 20, tail.tail)
+    printed = await system.run("-A", PROJECTIONS, "acls", "--json", PUBLISH="off")
+    assert 0 == printed.returncode, printed.stderr
+    acls = [json.loads(line) for line in printed.stdout.splitlines()]
+    [group] = [acl for acl in acls if acl["name"] == f"{system.namespace}tail"]
+    assert ("group", ["Describe"]) == (group["resource"], group["operations"])
 
 
 async def caught_up(system: System, worker: Worker) -> Any:

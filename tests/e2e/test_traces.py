@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 JOURNAL = "sqlite"
 SECONDS = 60.0
-TRACE, ALONE, CLIENT = "4bf92f3577b34da6a3ce929d0e0e4736", "1" * 32, "00f067aa0ba902b7"
+TRACE, ALONE, TIMED = "4bf92f3577b34da6a3ce929d0e0e4736", "1" * 32, "2" * 32
+CLIENT = "00f067aa0ba902b7"
 STAGES = ["load", "decide", "write", "reply"]
 
 
@@ -48,10 +50,10 @@ class Shop:
         async with self.system.http.post(url, json={"type": type, "data": data}, headers=headers) as response:
             assert 200 == response.status, await response.text()
 
-    def tree(self, below: str = CLIENT) -> list[str]:
-        """The spans of the trace, indented by how far they are below the client's, without those of commits."""
+    def tree(self, trace: str = TRACE) -> list[str]:
+        """The spans of a trace, indented by how far they are below the client's, without those of commits."""
         names: list[str] = []
-        below_each = children(self.collected.of(TRACE))
+        below_each = children(self.collected.of(trace))
 
         def add(id: str, depth: int) -> None:
             for span in sorted(below_each[id], key=lambda span: self.label(span)):
@@ -59,7 +61,7 @@ class Shop:
                     names.append("  " * depth + self.label(span))
                     add(span.span_id, depth + 1)
 
-        add(below, 0)
+        add(CLIENT, 0)
         return names
 
     def label(self, span: CollectedSpan) -> str:
@@ -149,6 +151,32 @@ async def test_a_checkout_over_four_contexts_is_one_tree(shop: Shop) -> None:
     [placed] = [span for span in spans if span.attributes.get("sourced.event") == "OrderPlaced" and span.kind == 4]
     _, story, _ = await shop.system.get(shop.workers[PROJECTIONS], f"/stories/{placed.attributes['sourced.position']}")
     assert f"http://jaeger:16686/trace/{TRACE}" == story["trace_url"]
+
+
+TIMER_TREE = """
+POST /timers/{id}/commands
+  send timer-commands ScheduleTimer
+    process timer-commands ScheduleTimer
+      send timer-commands FireTimer
+        process timer-commands FireTimer
+          send order-commands OpenOrder
+            process order-commands OpenOrder
+              send order-events OrderOpened
+                process order-events OrderOpened
+          send timer-events TimerFired
+            process timer-events TimerFired
+      send timer-events TimerScheduled
+        process timer-events TimerScheduled
+"""
+
+
+async def test_what_a_timer_fires_is_below_what_has_scheduled_it(shop: Shop) -> None:
+    """Down to the event of the command that it sends, in one tree."""
+    fired = {"to": "order", "id": "fired", "command": "OpenOrder", "data": json.dumps(OPEN)}
+    await shop.command("timers/soon", "ScheduleTimer", {"due": "2020-01-01T00:00:00Z", **fired}, TIMED, flag=1)
+    wanted = TIMER_TREE.strip().splitlines()
+    await eventually(lambda: len(shop.tree(TIMED)) >= len(wanted), SECONDS, lambda: "\n".join(shop.tree(TIMED)))
+    assert wanted == shop.tree(TIMED)
 
 
 async def test_nobody_waits_for_a_collector(shop: Shop) -> None:

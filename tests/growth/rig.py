@@ -131,11 +131,11 @@ class Rig:
     # -- under load ------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def under_load(self, load: Load, fault: str) -> AsyncIterator[Changes]:
+    async def under_load(self, load: Load, fault: str, pace: float = PACE) -> AsyncIterator[Changes]:
         """Commands, a reader and followers while the body changes logs; in the end all that must hold, and a result."""
         changes = Changes(fault)
         reader, streams = Reader(load, self.projections[0]), Streams(load, self.projections[0])
-        load.begin(PACE)
+        load.begin(pace)
         await load.served()
         clients = [asyncio.create_task(client.run()) for client in (reader, streams)]
         yield changes

@@ -12,7 +12,7 @@ import pytest
 from tests.foreign.conftest import Program
 from tests.growth.in_order import in_order
 from tests.growth.results import Changes
-from tests.growth.rig import Fault, Rig, killed, stopped
+from tests.growth.rig import PACE, Fault, Rig, killed, stopped
 
 LONGEST_SECONDS = 5.0
 """Generous, for a machine that does something else too; `make growth` reports what it was."""
@@ -42,17 +42,17 @@ async def test_split_and_merged(
 
 @pytest.mark.parametrize("fault", list(FAULTS)[:2])
 async def test_split_and_merged_once(rig: Rig, fault: str) -> None:
-    """The same once each, and a reader in Python."""
-    changes = await _changed(rig, fault, 1)
+    """The same once each, with fewer commands, and a reader in Python."""
+    changes = await _changed(rig, fault, 1, PACE / 3)
     printed = "\n".join(map(_shown, await rig.system.read("order-events")))
     assert changes.sent == in_order(printed, "order")
 
 
-async def _changed(rig: Rig, fault: str, times: int) -> Changes:
+async def _changed(rig: Rig, fault: str, times: int, pace: float = PACE) -> Changes:
     """So many splits and merges; each command has had one event."""
     faults = FAULTS[fault]
     load = await rig.start()
-    async with rig.under_load(load, fault) as changes:
+    async with rig.under_load(load, fault, pace) as changes:
         for number in range(times):
             for action in ("split", "merge"):
                 await rig.change(changes, action, faults[number % len(faults)])

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.simulation.breakages import BREAKAGES
-from tests.simulation.runner import Found, hunt, simulate, traced
+from tests.simulation.runner import Found, hunt, note_seeds, simulate, traced
 
 HELP = """\
 Runs the product's own owners, tailers and appliers in a simulated world, where time, scheduling, Kafka,
@@ -40,12 +40,14 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print all that happened")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: cores)")
     parser.add_argument("--breakages", action="store_true", help="find all deliberate breakages")
+    parser.add_argument("--note", action="store_true", help="with --breakages: `make test` begins with what finds each")
     parser.add_argument("--breakage", default="", choices=["", *BREAKAGES], metavar="NAME", help="this one")
     options = parser.parse_args()
     if options.seed is not None:
         return _one(options.seed, options.breakage, options.trace)
     if options.breakages or options.breakage:
-        return _breakages(options.seeds, options.jobs, [options.breakage] if options.breakage else list(BREAKAGES))
+        names = [options.breakage] if options.breakage else list(BREAKAGES)
+        return _breakages(options.seeds, options.jobs, names, options.note)
     return _many(range(options.first, options.first + options.seeds), options.jobs)
 
 
@@ -84,7 +86,7 @@ def explain(seed: int, invariant: str, text: str) -> str:
     )
 
 
-def _breakages(most: int, jobs: int, names: list[str]) -> int:
+def _breakages(most: int, jobs: int, names: list[str], note: bool) -> int:
     console = Console()
     with _progress(console) as progress:
         task = progress.add_task("breakages", total=len(names))
@@ -93,14 +95,16 @@ def _breakages(most: int, jobs: int, names: list[str]) -> int:
             results.append(found)
             progress.advance(task)
     console.print(breakage_table(results, most))
-    return 1 if any(found.seeds is None for found in results) else 0
+    if note:
+        note_seeds(results)
+    return 1 if any(found.seed is None for found in results) else 0
 
 
 def breakage_table(results: list[Found], most: int) -> Table:
-    """Each breakage, the seeds it took, and the invariant that found it."""
-    table = Table("breakage", "seeds", "found by", title="The product broken on purpose")
-    for found in sorted(results, key=lambda found: (found.seeds or most + 1, found.breakage)):
-        table.add_row(found.breakage, str(found.seeds or f"not in {most}"), found.invariant)
+    """Each breakage, the seed that found it, and the invariant that did."""
+    table = Table("breakage", "seed", "found by", title="The product broken on purpose")
+    for found in sorted(results, key=lambda found: (most if found.seed is None else found.seed, found.breakage)):
+        table.add_row(found.breakage, f"not in {most}" if found.seed is None else str(found.seed), found.invariant)
     return table
 
 

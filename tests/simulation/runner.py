@@ -5,11 +5,13 @@ from __future__ import annotations
 import faulthandler
 import gc
 import itertools
+import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 from tests.simulation.breakages import BREAKAGES, broken
 from tests.simulation.loop import PROCESS
@@ -19,14 +21,16 @@ CHUNK = 20
 LONGEST_RUN = 300.0
 """Seconds, of which a run takes less than one: the steps of a run are bounded, and so is each step."""
 LOGGERS = ("streams", "projections")
+NOTED = Path(__file__).with_name("found.json")
+"""By breakage the seed that has found it: `--breakages --note` writes it."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """How a breakage was found: after so many seeds, by which invariant; `seeds` is None when it was not."""
+    """How a breakage was found: by which seed and which invariant; `seed` is None when none has found it."""
 
     breakage: str
-    seeds: int | None
+    seed: int | None
     invariant: str = ""
     text: str = ""
     seconds: float = 0.0
@@ -79,23 +83,38 @@ def simulate(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
             yield from done.result()
 
 
-def hunt(most: int, jobs: int, names: Iterable[str] = BREAKAGES) -> Iterator[Found]:
-    """Look for each breakage with the seeds 0, 1, .. `most` - 1."""
+def hunt(
+    most: int, jobs: int, names: Iterable[str] = BREAKAGES, noted: Mapping[str, int] | None = None
+) -> Iterator[Found]:
+    """Look for each breakage with the seeds 0, 1, .. `most` - 1, but first with the one that is `noted` for it."""
+    noted = noted or {}
     with _pool(jobs) as pool:
-        for done in as_completed([pool.submit(find, name, most) for name in names]):
+        for done in as_completed([pool.submit(find, name, most, noted.get(name)) for name in names]):
             yield done.result()
 
 
-def find(breakage: str, most: int) -> Found:
+def find(breakage: str, most: int, noted: int | None = None) -> Found:
     """Look for one breakage."""
     seconds = 0.0
     with broken(breakage):
-        for seed in range(most):
+        for seed in itertools.chain(() if noted is None else (noted,), range(most)):
             result = _run(seed)
             seconds += result.seconds
             if result.invariant:
-                return Found(breakage, seed + 1, result.invariant, result.text, seconds)
+                return Found(breakage, seed, result.invariant, result.text, seconds)
     return Found(breakage, None, seconds=seconds)
+
+
+def noted_seeds() -> dict[str, int]:
+    """By breakage the seed that has found it. Any change of the product may make it another one."""
+    return dict(json.loads(NOTED.read_text()))
+
+
+def note_seeds(found: Iterable[Found]) -> None:
+    """Begin with these the next time."""
+    now = {one.breakage: one.seed for one in found if one.seed is not None}
+    seeds = {name: seed for name, seed in {**noted_seeds(), **now}.items() if name in BREAKAGES}
+    NOTED.write_text(json.dumps(seeds, indent=1, sort_keys=True) + "\n")
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:

@@ -173,6 +173,8 @@ def _said(snapshot: Snapshot) -> Iterator[Said]:
             yield from (Said(worker.url, context.app, notice) for notice in worker.notices)
     for reader in snapshot.workers:
         yield from (Said(reader.url, snapshot.app, notice) for notice in reader.notices)
+    for tail in snapshot.tails:
+        yield from (Said(tail.url, snapshot.app, notice) for notice in tail.notices)
 
 
 def _finding(kind: str, meaning: Meaning, all_said: list[Said]) -> Finding:

@@ -80,6 +80,15 @@ class ReadWorker(msgspec.Struct, frozen=True):
     notices: Sequence[Notice] = ()
 
 
+class TailWorker(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker of the tail, where that runs apart: what it has said that somebody should know of, or, in `fault`, why
+    it has not told us."""
+
+    url: str
+    fault: str = ""
+    notices: Sequence[Notice] = ()
+
+
 class LetterGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Dead letters that are alike: of one type, command and failure.
 
@@ -123,6 +132,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     streams: Sequence[StreamLag] = ()
     projections: Sequence[ProjectionStatus] = ()
     workers: Sequence[ReadWorker] = ()
+    tails: Sequence[TailWorker] = ()
     letters: Sequence[LetterGroup] = ()
     quarantined: Sequence[QuarantinedAggregate] = ()
     faults: Mapping[str, str] = {}

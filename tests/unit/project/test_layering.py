@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,11 @@ def imports(file: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def each(files: Iterable[Path], wrong: Callable[[Path], Collection[Any]]) -> dict[str, Collection[Any]]:
+    """By file what is wrong with it; of nothing nothing."""
+    return {file.as_posix(): found for file in files if (found := wrong(file))}
+
+
 def context(parts: tuple[str, ...] | list[str]) -> str | None:
     """The bounded context that `streams.shop.orders` and the like belong to."""
     if len(parts) < 3 or parts[1] != "shop":
@@ -118,15 +125,20 @@ def context(parts: tuple[str, ...] | list[str]) -> str | None:
 
 
 @cache
+def direct(file: Path) -> frozenset[Path]:
+    """What a file imports of this repository."""
+    names = [name.split(".") for name in imports(file)]
+    paths = {Path(*parts[:end]).with_suffix(".py") for parts in names for end in range(2, len(parts) + 1)}
+    return frozenset(paths & KNOWN)
+
+
+@cache
 def reached(file: Path) -> set[Path]:
     """The file, and all of this repository that it imports, directly or not."""
-    found, ahead = set(), [file]
+    found, ahead = set[Path](), {file}
     while ahead:
         found.add(at := ahead.pop())
-        for name in imports(at):
-            parts = name.split(".")
-            paths = (Path(*parts[:end]).with_suffix(".py") for end in range(2, len(parts) + 1))
-            ahead += [path for path in paths if path in KNOWN and path not in found]
+        ahead |= direct(at) - found
     return found
 
 
@@ -143,11 +155,18 @@ APPS = [file for file in FILES if file.parts[:2] == ("streams", "shop") and call
 """The app of each context of the shop: what a worker of the write side is started with."""
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_arrows(file: Path) -> None:
+ENGINE = [file for file in FILES if file.parts[1] != "shop"]
+"""What lies outside `shop/`. All files are looked at in one test: thousands of tests take a while by their number."""
+
+
+def test_arrows() -> None:
     """A folder imports only itself and the folders below it."""
-    ours = {name.split(".")[0] for name in imports(file)} & {*MAY_IMPORT, "tests"}
-    assert set() == ours - MAY_IMPORT[file.parts[0]]
+
+    def wrong(file: Path) -> set[str]:
+        ours = {name.split(".")[0] for name in imports(file)} & {*MAY_IMPORT, "tests"}
+        return ours - MAY_IMPORT[file.parts[0]]
+
+    assert {} == each(FILES, wrong)
 
 
 def room(module: str) -> str | None:
@@ -156,17 +175,20 @@ def room(module: str) -> str | None:
     return next((name for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in LEVEL), None)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
-def test_rooms(file: Path) -> None:
+def test_rooms() -> None:
     """Every file stands in a room, and arrows between rooms point one way: also those for type checkers alone."""
-    module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-    if module in MAY_IMPORT:
-        return
-    own = room(module)
-    assert own is not None
-    for name in imports(file):
-        other = room(name)
-        assert other in (None, own) or LEVEL[other] < LEVEL[own], name
+
+    def wrong(file: Path) -> list[str]:
+        module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+        if module in MAY_IMPORT:
+            return []
+        own = room(module)
+        if own is None:
+            return ["it stands in no room"]
+        rooms = {name: room(name) for name in imports(file)}
+        return [name for name, other in rooms.items() if other not in (None, own) and LEVEL[other] >= LEVEL[own]]
+
+    assert {} == each(ENGINE, wrong)
 
 
 def test_no_room_is_crowded() -> None:
@@ -182,25 +204,30 @@ def test_every_room_says_what_it_is_for() -> None:
 
 def test_no_circle() -> None:
     """Between files, of which each can be understood with what stands below it."""
-    below = {file: {path for path in reached(file) if path != file} for file in FILES}
-    assert [] == [(str(file), str(path)) for file, paths in below.items() for path in paths if file in below[path]]
+    TopologicalSorter({file: direct(file) - {file} for file in FILES}).prepare()  # raises `CycleError`, with the circle
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
-def test_engine_knows_no_shop(file: Path) -> None:
+def test_engine_knows_no_shop() -> None:
     """The engine, which is what lies outside `shop/`, never imports the shop."""
-    assert [] == [name for name in imports(file) if "shop" in name.split(".")[:3]]
+    assert {} == each(ENGINE, lambda file: [name for name in imports(file) if "shop" in name.split(".")[:3]])
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parts[1] != "shop"], ids=str)
-def test_engine_does_not_say_shop(file: Path) -> None:
+def test_engine_does_not_say_shop() -> None:
     """Nor does it know the word, in names, texts and comments; the examples in docstrings may."""
     scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    documented = [node.body[0] for node in ast.walk(tree(file)) if isinstance(node, scopes) and ast.get_docstring(node)]
-    docstrings = {statement.lineno for statement in documented}
-    with (ROOT / file).open("rb") as source:
-        said = [token for token in tokenize.tokenize(source.readline) if "shop" in token.string.lower()]
-    assert [] == [(token.start, token.string) for token in said if token.start[0] not in docstrings]
+
+    def wrong(file: Path) -> list[Any]:
+        source = (ROOT / file).read_bytes()
+        if b"shop" not in source.lower():
+            return []
+        nodes = ast.walk(tree(file))
+        documented = [node.body[0] for node in nodes if isinstance(node, scopes) and ast.get_docstring(node)]
+        docstrings = {statement.lineno for statement in documented}
+        tokens = tokenize.tokenize(io.BytesIO(source).readline)
+        said = [token for token in tokens if "shop" in token.string.lower()]
+        return [(token.start, token.string) for token in said if token.start[0] not in docstrings]
+
+    assert {} == each(ENGINE, wrong)
 
 
 @pytest.mark.parametrize(
@@ -282,26 +309,32 @@ CLIENTS = re.compile(r"AIOKafka(Client|Producer|Consumer|AdminClient)|create_con
 TOOLS = [path.relative_to(ROOT) for folder in ("servers", "examples") for path in (ROOT / folder).rglob("*.py")]
 
 
-@pytest.mark.parametrize("file", [*FILES, *TOOLS], ids=str)
-def test_one_place_makes_clients_of_kafka(file: Path) -> None:
+def test_one_place_makes_clients_of_kafka() -> None:
     """How brokers are spoken to is known there alone; and below each consumer is the net of `streams.kafka.records`."""
-    made = [
-        node.lineno
-        for node in ast.walk(tree(file))
-        if isinstance(node, ast.Call)
-        and CLIENTS.fullmatch(getattr(node.func, "id", None) or getattr(node.func, "attr", ""))
-    ]
-    assert file.as_posix() == "streams/kafka/client_factory.py" or not made
-    assert file.name == "records.py" or "aiokafka.AIOKafkaConsumer" not in imports(file)
+
+    def wrong(file: Path) -> list[int | str]:
+        found: list[int | str] = [
+            node.lineno
+            for node in ast.walk(tree(file))
+            if file.as_posix() != "streams/kafka/client_factory.py"
+            and isinstance(node, ast.Call)
+            and CLIENTS.fullmatch(getattr(node.func, "id", None) or getattr(node.func, "attr", ""))
+        ]
+        if file.name != "records.py" and "aiokafka.AIOKafkaConsumer" in imports(file):
+            found.append("aiokafka.AIOKafkaConsumer")
+        return found
+
+    assert {} == each([*FILES, *TOOLS], wrong)
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_one_module_knows_opentelemetry(file: Path) -> None:
+def test_one_module_knows_opentelemetry() -> None:
     """And nobody imports that one by its name: a worker without the extra never needs it."""
-    is_it = file.as_posix() == "streams/observability/otlp.py"
-    names = {name for name in imports(file) if name.split(".")[0] == "opentelemetry"}
-    assert is_it == bool(names)
-    assert not [name for name in imports(file) if name.startswith("streams.observability.otlp")]
+    known = each(FILES, lambda file: [name for name in imports(file) if name.split(".")[0] == "opentelemetry"])
+    assert {"streams/observability/otlp.py"} == known.keys()
+    by_name = each(
+        FILES, lambda file: [name for name in imports(file) if name.startswith("streams.observability.otlp")]
+    )
+    assert {} == by_name
 
 
 def test_settings_name_servers_only() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from projections.console.findings.finding import Finding
 from projections.console.findings.notices import MEANINGS
-from projections.console.findings.snapshot import ReadWorker, Snapshot
+from projections.console.findings.snapshot import ReadWorker, Snapshot, TailWorker
 from streams.notices import Notice
 from tests.unit.projections.console.test_findings import AT, ORDERS, WELL, WORKER, judged
 
@@ -54,6 +54,16 @@ def test_several_workers_say_the_same() -> None:
     assert "Kafka has lost commands that it had acknowledged: order@1, order@0" == finding.title
     assert "order@0: newer (said 5 times)" == finding.detail
     assert {"http://w1:6062", "http://r1:6066"} == {it.name for it in finding.concerns if it.kind == "worker"}
+
+
+def test_a_tail_apart_says_something() -> None:
+    """It is heard as any other worker is."""
+    tail = TailWorker(url="http://t1:6067", notices=[replace(LOST, kind="events-lost")])
+    [finding] = found(replace(WELL, tails=[tail, TailWorker(url="http://t2:6067", fault="no answer")]))
+    assert ("said:events-lost", ["http://t1:6067"]) == (
+        finding.id,
+        [it.name for it in finding.concerns if it.kind == "worker"],
+    )
 
 
 def test_what_has_happened_is_forgotten_and_what_lasts_is_not() -> None:

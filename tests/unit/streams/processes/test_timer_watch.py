@@ -28,8 +28,10 @@ from streams.kafka.client import ProducerRecord
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.limits import Limits
 from streams.moments import in_utc
-from streams.observability import catalog
+from streams.observability import catalog, event_traces
+from streams.observability.event_traces import SendTraces
 from streams.observability.instruments import Instruments
+from streams.observability.traces import HEADER, SpanRef, of_command
 from streams.ownership.replies import Replies
 from streams.processes import timer_watch
 from streams.processes.dispatcher import CommandDispatcher
@@ -39,12 +41,14 @@ from streams.processes.timer_watch import FIRST_REPEAT, MOST_ASKED, PAGE_TYPE, R
 from streams.settings import Settings
 from streams.slices import partition_of, slice_of
 from tests.command_log import Topic
+from tests.kept_spans import KeptSpans
 from tests.owners import RunningOwner
 
 SLICES = 4
 CONTEXT = AggregateType("timers", timer, Settings(journal_url="memory://", partitions=SLICES), "engine")
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+START = SpanRef("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 SPAN = LogSpan(number=0, seat=0, slices=tuple(range(SLICES)))
 
 
@@ -82,6 +86,9 @@ class World:
         """Of each `FireTimer` that was sent."""
         self.sent: list[tuple[str, str, str]] = []
         """Order, command id and correlation id of each command that a timer has sent."""
+        self.traces: list[tuple[str, str, str]] = []
+        """Command, `ce_traceparent` and `traceparent` of each command that was sent here."""
+        self.spans: KeptSpans | None = None
         self.holds_back = False
         """Whether `FireTimer` stays on Kafka, unread."""
         self.owners: list[RunningOwner] = []
@@ -96,6 +103,7 @@ class World:
         for key, value, headers in records:
             assert partition == partition_of(key or b"", SLICES if topic == "timer-commands" else 1)
             texts = {name: text.decode() for name, text in headers}
+            self.traces.append((texts["ce_type"], texts.get("ce_traceparent", ""), texts.get(HEADER, "")))
             if topic == "order-commands":
                 self.sent.append(((key or b"").decode(), texts["ce_id"], texts["ce_correlationid"]))
             else:
@@ -160,7 +168,14 @@ class World:
             commands=Topic(),
             dispatch=dispatcher.dispatch,
             follower=TimerWatch(
-                CONTEXT, SPAN, self.watched, broker, self.supervisor, self.instruments, now=lambda: self.now
+                CONTEXT,
+                SPAN,
+                self.watched,
+                broker,
+                self.supervisor,
+                self.instruments,
+                traces=SendTraces(self.spans, "timer") if self.spans is not None else None,
+                now=lambda: self.now,
             ),
         )
         self.owners.append(owner)
@@ -177,15 +192,17 @@ class World:
             if task is not None:
                 task.cancel()
 
-    async def schedule(self, **dues: datetime) -> None:
+    async def schedule(self, traceparent: str = "", **dues: datetime) -> None:
         """Timers of these ids, which cancel the orders of the same ids; decided on return."""
         for id, due in dues.items():
             fields = {"due": in_utc(due), "to": "order", "id": id, "command": "CancelOrder"}
-            await self.tell(id, "ScheduleTimer", fields)
+            await self.tell(id, "ScheduleTimer", fields, traceparent)
         await self.decided()
 
-    async def tell(self, id: str, command: str, fields: Any) -> None:
-        headers = command_headers(f"c{len(self.commands)}", command, "/test", correlation_id="placing")
+    async def tell(self, id: str, command: str, fields: Any, traceparent: str = "") -> None:
+        headers = command_headers(
+            f"c{len(self.commands)}", command, "/test", correlation_id="placing", traceparent=traceparent
+        )
         self.put(id, json.dumps(fields).encode(), headers)
         await self.read()
 
@@ -488,3 +505,72 @@ def test_pages_from_before_principals() -> None:
     expected = [dict(fire_timer(it, "timer-0", "/t")[2]).get("ce_expectedsequence") for it in due]
     assert [None, None, b"3"] == expected
     timers.close()
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True], ids=["stays", "taken over"])
+async def test_it_fires_in_the_trace_of_its_command(world: World, is_taken_over: bool) -> None:
+    """What it sends names the start of the transmission that has scheduled it, and is a span below that command's,
+    whoever owns the log by then. Of a trace that nobody keeps there is no span, and its name goes on."""
+    world.spans, unsampled = KeptSpans(), START.traceparent[:-1] + "0"
+    world.kill()
+    await world.take_over()
+    await world.schedule(START.traceparent, a=NOON + SECOND)
+    await world.schedule(unsampled, b=NOON + SECOND)
+    if is_taken_over:
+        world.kill()
+        await world.take_over()
+    world.now += SECOND
+    await world.orders("a", "b")
+    [span] = world.spans.named("send timer-commands")
+    assert (of_command(START, "timer", "a", "c0").span_id, ()) == (span.parent, span.links)
+    assert {
+        ("FireTimer", START.traceparent, span.ref.traceparent),
+        ("CancelOrder", START.traceparent, ""),
+        ("FireTimer", unsampled, ""),
+        ("CancelOrder", unsampled, ""),
+    } == set(world.traces)
+
+
+async def test_one_that_was_scheduled_long_ago_fires_in_a_trace_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linked to the command that has scheduled it."""
+    monkeypatch.setattr(event_traces, "is_old", lambda began: True)
+    world.spans = KeptSpans()
+    world.kill()
+    await world.take_over()
+    await world.schedule(START.traceparent, a=NOON)
+    await world.orders("a")
+    [span] = world.spans.named("send timer-commands")
+    assert ("", (of_command(START, "timer", "a", "c0"),)) == (span.parent, span.links)
+    assert {("FireTimer", *[span.ref.traceparent] * 2), ("CancelOrder", span.ref.traceparent, "")} == set(world.traces)
+
+
+def test_pages_say_in_which_trace_a_timer_was_scheduled() -> None:
+    """Those that were stored before do not, and a worker of before reads those of now."""
+    of_now, later = PendingTimers(SLICES), PendingTimers(SLICES)
+    timer = PendingTimer("c", in_utc(NOON), 7, 1, "c", "oidc:alice", 3, START.traceparent, "c1", NOON.timestamp())
+    of_now.schedule([timer])
+    for slice in range(SLICES):
+        for number in range(PAGES):
+            page = of_now.page((slice, number))
+            later.add_page(page)
+            for before in msgspec.msgpack.decode(page, type=list[PendingTimerOfBefore]):
+                assert PendingTimerOfBefore("c", in_utc(NOON), 7, 1, "c", "oidc:alice", 3) == before
+    assert [timer] == later.due(in_utc(NOON), 9)
+    later.add_page(msgspec.msgpack.encode([PendingTimerOfBefore("b", in_utc(NOON), 7, 0, "c")]))
+    assert [("b", "", 0.0), ("c", START.traceparent, NOON.timestamp())] == [
+        (it.id, it.traceparent, it.scheduled) for it in later.due(in_utc(NOON), 9)
+    ]
+
+
+class PendingTimerOfBefore(msgspec.Struct, array_like=True):
+    """As a worker knows it that does not know of traces."""
+
+    id: str
+    due: str
+    nr: int
+    index: int
+    correlation_id: str
+    principal: str = ""
+    sequence: int = 0
