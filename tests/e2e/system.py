@@ -116,11 +116,13 @@ class System:
         """What is run for a worker of this app."""
         return FAUST
 
-    def start(self, module: str, folder: Path | None = None, level: str = "warn", **settings: str) -> Worker:
+    def start(
+        self, module: str, folder: Path | None = None, level: str = "warn", port: int = 0, **settings: str
+    ) -> Worker:
         """Start a worker, with these settings besides, and do not wait for it. `folder`: where it keeps its tables, a
-        new one by default. `level`: of its log."""
+        new one by default. `level`: of its log. `port`: of one that it replaces."""
         name = f"{len(self.workers)}-{module.rpartition('shop.')[2]}"
-        port = free_port()
+        port = port or free_port()
         log = self.data / f"{name}.log"
         folder = folder or self.data / name
         command = ["worker", "--web-port", str(port), "--datadir", str(folder), "-l", level]
