@@ -21,8 +21,6 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-READ_SIDE = "projections"
-"""How the apps of the read side begin."""
 LOOK_SECONDS = 0.5
 LOOKS = 3
 """So often in a row all are to be ready: a worker that has joined moves logs of the others a moment later."""
@@ -62,19 +60,19 @@ class Workers:
 
     def in_order(self) -> list[Place]:
         """The read side first; among these, and among the others, as they were named. Raises `UpdateError`."""
-        apps = {}
+        decide = {}
         for place in self._places:
-            ready, said = self._ready(place)
-            if not ready:
-                raise UpdateError(f"{place.name} is not ready before the update: {said}")
-            apps[place] = said
-        return sorted(self._places, key=lambda place: not apps[place].startswith(READ_SIDE))
+            trouble, decides = self._look(place)
+            if trouble:
+                raise UpdateError(f"{place.name} is not ready before the update: {trouble}")
+            decide[place] = decides
+        return sorted(self._places, key=lambda place: decide[place])
 
     def wait(self, after: Place) -> None:
         """Return when all of them are ready, and stay so. Raises `UpdateError` when that takes too long."""
         deadline, looks = time.monotonic() + self._seconds, 0
         while True:
-            troubles = [(place, said) for place in self._places for ready, said in [self._ready(place)] if not ready]
+            troubles = [(place, trouble) for place in self._places if (trouble := self._look(place)[0])]
             looks = 0 if troubles else looks + 1
             if looks == LOOKS:
                 return
@@ -85,19 +83,19 @@ class Workers:
                 )
             time.sleep(LOOK_SECONDS)
 
-    def _ready(self, place: Place) -> tuple[bool, str]:
-        """Whether it is ready, and its app; else why not."""
+    def _look(self, place: Place) -> tuple[str, bool]:
+        """Why it is not ready, empty when it is; and whether it decides commands: only such a one names logs."""
         try:
             asked = urllib.request.urlopen(f"{place.url}/health/ready", timeout=REQUEST_SECONDS, context=self._tls)
             with asked as answer:
-                return True, str(json.load(answer).get("app", ""))
+                return "", "logs" in json.load(answer)
         except urllib.error.HTTPError as error:
             try:
-                return False, str(json.load(error).get("detail", error))
+                return str(json.load(error).get("detail", error)), False
             except ValueError:
-                return False, str(error)
+                return str(error), False
         except (OSError, ValueError) as error:
-            return False, str(getattr(error, "reason", error))
+            return str(getattr(error, "reason", error)) or type(error).__name__, False
 
 
 def run(command: str) -> None:

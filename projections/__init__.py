@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from projections.timers.view import add_timers
     from projections.views.by_key import add_by_key
     from projections.views.history import add_history
+    from projections.views.join import Join, Side
+    from projections.views.joined_rows import add_join
     from projections.views.listing import ListOfRows
     from projections.views.lists import add_list
     from projections.views.schemas import add_schemas
 
 __all__ = [
     "Indexes",
+    "Join",
     "ListOfRows",
     "Projection",
     "PublishedEvent",
@@ -36,6 +39,7 @@ __all__ = [
     "ReadSide",
     "Row",
     "RowError",
+    "Side",
     "SortedIndex",
     "SqlColumns",
     "Table",
@@ -46,6 +50,7 @@ __all__ = [
     "add_figures",
     "add_gateway",
     "add_history",
+    "add_join",
     "add_lag",
     "add_list",
     "add_metrics",
@@ -57,6 +62,7 @@ __all__ = [
 
 _WHERE = {
     "Indexes": "projections.stores.declaration",
+    "Join": "projections.views.join",
     "ListOfRows": "projections.views.listing",
     "Projection": "projections.projection",
     "PublishedEvent": "projections.projection",
@@ -64,6 +70,7 @@ _WHERE = {
     "ReadSide": "projections.app",
     "Row": "projections.projection",
     "RowError": "projections.projection",
+    "Side": "projections.views.join",
     "SortedIndex": "projections.stores.listings",
     "SqlColumns": "projections.stores.sql_columns",
     "Table": "projections.stores.declaration",
@@ -74,6 +81,7 @@ _WHERE = {
     "add_figures": "projections.operations.figures",
     "add_gateway": "projections.gateway.gateway",
     "add_history": "projections.views.history",
+    "add_join": "projections.views.joined_rows",
     "add_lag": "projections.operations.lag",
     "add_list": "projections.views.lists",
     "add_metrics": "projections.operations.metrics",

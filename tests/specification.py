@@ -11,7 +11,8 @@ from typing import Any
 from aggregates.specification import NOW, Outcome, Processes, accepted, answer
 from projections.projection import Projection
 from sourced import testing
-from sourced.testing.specification import GivenRows, in_sequence
+from sourced.testing.rows import in_sequence
+from sourced.testing.specification import GivenRows
 from tests.folded import Folded
 
 __all__ = ["NOW", "Outcome", "Processes", "accepted", "answer", "given"]

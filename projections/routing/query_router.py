@@ -186,17 +186,25 @@ class QueryRouter(Workers):
         projections belong to one aggregate type and are in one kind of store.
         """
         if HOP in request.headers:
-            partitions = self.here(projections[0])
-            tables = await self.tables_of_request(request, projections)
-            return self.part(view, projections[0], await self._part_of(request, partitions, tables, answer))
+            return await self.part_here(view, request, projections, answer)
         await self.read_your_writes(request, projections)
-        parts = await self._ask_all(request, projections, answer)
+        parts = await self.parts(request, projections, answer)
         return json_response(view, await _result(put, parts), headers=headers)
 
+    async def part_here(
+        self, view: Any, request: Any, projections: Sequence[str], answer: Callable[[list[int], Tables], Any]
+    ) -> Any:
+        """Answer another worker for the partitions here. Raises `NotNow`, `OldTable`."""
+        partitions = self.here(projections[0])
+        tables = await self.tables_of_request(request, projections)
+        return self.part(view, projections[0], await self._part_of(request, partitions, tables, answer))
+
     @_again_when_behind
-    async def _ask_all(
+    async def parts(
         self, request: Any, projections: Sequence[str], answer: Callable[[list[int], Tables], Any]
     ) -> list[Any]:
+        """What each worker has to `answer` for its partitions. The projections are as in `gather`, which puts the parts
+        together; who has to put those of several together asks here. Raises `NotNow` unless all parts are there."""
         first, tables = projections[0], await self.serving(*projections)
         return await self.each(
             first,

@@ -12,6 +12,7 @@ from projections.operations.metrics import add_metrics
 from projections.operations.operations import add_operations
 from projections.shop.views.analytics import add_analytics
 from projections.shop.views.archive import add_archive
+from projections.shop.views.customers import add_customers
 from projections.shop.views.queries import add_views
 from projections.shop.wiring import TABLES, contexts_of
 from projections.timers import cli as timers_cli
@@ -45,6 +46,7 @@ with stop_on_user_error():
     add_views(side)
     add_analytics(side)
     add_archive(side, side.read_model)
+    add_customers(side)
     add_timers(side)
     add_schemas(side)
     for type_ in contexts:

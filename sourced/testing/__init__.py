@@ -7,8 +7,9 @@ from aggregates.principal import Principal
 from aggregates.process_manager import ForeignEvent, Send
 from aggregates.specification import NOW, rejected
 from sourced.testing.play import Faults, Sent
+from sourced.testing.rows import published
 from sourced.testing.schedules import Explored, ScheduleFailed, Schedules
-from sourced.testing.specification import Upcasting, Written, given, happened, published
+from sourced.testing.specification import Upcasting, Written, given, happened
 from sourced.testing.system import System
 
 __all__ = [

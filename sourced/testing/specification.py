@@ -3,13 +3,13 @@
 given(order, OrderOpened(..)).when(PlaceOrder()).then(rejected("EmptyOrder"))
 given(checkout).when(happened("order", "17", OrderPlaced(..))).then(Send("product", ..))
 given(orders, OrderOpened(..)).when(OrderPlaced(..)).then_row("1", {"status": "placed", ..})
+given(customers, ("user", "1", UserRegistered(..)), ("order", "17", OrderPlaced(..))).then_row("1", Customer(..))
 given(Upcasting(order, SCHEMAS)).when(Written("OrderOpened", 1, {..})).then(OrderOpened(..))
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
@@ -21,13 +21,14 @@ from aggregates.decider import Decider
 from aggregates.differences import require_same
 from aggregates.process_manager import ForeignEvent, ProcessManager
 from aggregates.specification import Given, GivenProcess
-from projections.projection import Projection, PublishedEvent
+from projections.projection import Projection
+from projections.views.join import Join
 from schemas.codec import Codec, Undecodable
 from schemas.fit import fitted
 from schemas.formats import AVRO
 from schemas.registry import Schema, Schemas
-from sourced.testing.rows import FoldedRows
-from streams.moments import in_utc
+from sourced.testing.joined import joined_rows
+from sourced.testing.rows import FoldedRows, in_sequence
 
 C = TypeVar("C")
 E = TypeVar("E")
@@ -58,6 +59,8 @@ def given(subject: ProcessManager[C, E, S], *events: E | ForeignEvent | tuple[st
 @overload
 def given(subject: Projection, *events: object) -> GivenRows: ...
 @overload
+def given(subject: Join, *events: tuple[str, str, object]) -> GivenJoined: ...
+@overload
 def given(subject: Upcasting[E]) -> GivenUpcasting[E]: ...
 def given(subject: Any, *events: Any) -> Any:
     """What is tested, and what was before.
@@ -65,7 +68,10 @@ def given(subject: Any, *events: Any) -> Any:
     decider          its events
     process manager  what it has heard, and commands to its processes as (process id, command); or its own events
     projection       events of its type, of the aggregate "1" or of another one as (aggregate id, event)
+    join             events of both types, as (aggregate type, aggregate id, event)
     """
+    if isinstance(subject, Join):
+        return GivenJoined(subject, events)
     if isinstance(subject, Projection):
         return GivenRows(subject, events)
     if isinstance(subject, Upcasting):
@@ -76,12 +82,6 @@ def given(subject: Any, *events: Any) -> Any:
 def happened(source: str, id: str, event: object) -> ForeignEvent:
     """An event of another aggregate as a process manager hears it: its fields as JSON has them."""
     return ForeignEvent(source, id, type(event).__name__, msgspec.to_builtins(event))
-
-
-def published(event: Any, id: str = "1", sequence: int = 1) -> PublishedEvent:
-    """An event as projections see it. When it was recorded is the same for all: nothing may follow from that."""
-    moment = in_utc(specification.NOW)
-    return PublishedEvent(event, type(event).__name__, id, sequence, moment, "given-0", sequence, 0)
 
 
 class GivenRows:
@@ -109,18 +109,23 @@ class GivenRows:
         return folded.rows
 
 
-def in_sequence(events: Iterable[object]) -> Iterable[PublishedEvent]:
-    """Events as they are published: those that are not yet get the sequence of their aggregate, and their number."""
-    sequences: Counter[str] = Counter()
-    for number, event in enumerate(events, 1):
-        if isinstance(event, PublishedEvent):
-            sequences[event.aggregate_id] = event.sequence
-            yield event
-            continue
-        id, value = event if isinstance(event, tuple) else ("1", event)
-        sequences[id] += 1
-        one = published(value, id, sequences[id])
-        yield msgspec.structs.replace(one, nr=number)
+class GivenJoined:
+    """A join, and the events of both types before the test, in whatever order."""
+
+    def __init__(self, subject: Join, events: Sequence[tuple[str, str, object]]) -> None:
+        self.subject, self.events = subject, tuple(events)
+
+    def when(self, *events: tuple[str, str, object]) -> GivenJoined:
+        """These happen, too."""
+        return GivenJoined(self.subject, self.events + events)
+
+    def then_rows(self, expected: Mapping[str, Any]) -> None:
+        """Its rows by key, those of which it has any."""
+        require_same(dict(expected), joined_rows(self.subject, self.events), "the rows")
+
+    def then_row(self, key: str, expected: Any) -> None:
+        """One row; None for none."""
+        require_same(expected, joined_rows(self.subject, self.events).get(key), f"the row {key}")
 
 
 class GivenUpcasting(Generic[E]):

@@ -12,6 +12,7 @@ from streams.aggregate_type import AggregateType
 from streams.cli import kafka
 from streams.cli.audit import command as audit
 from streams.cli.audit.orders import REASON, ordered
+from streams.cli.backup.command import backup, restore
 from streams.cli.dead_letters import DeadLetterTopic, letter_details, parse_position, summary, text
 from streams.cli.http import token
 from streams.cli.journal import history_of, set_up, state_at
@@ -246,4 +247,19 @@ async def asyncapi(self: TypesCommand) -> None:
     click.echo(indented(document(self.types.values(), self.app.conf.id)))
 
 
-COMMANDS = (journal, send, show, history, lag, setup, dead_letters, quarantine, schemas, subjects, token, asyncapi)
+COMMANDS = (
+    journal,
+    send,
+    show,
+    history,
+    lag,
+    setup,
+    dead_letters,
+    quarantine,
+    schemas,
+    subjects,
+    token,
+    asyncapi,
+    backup,
+    restore,
+)

@@ -27,7 +27,7 @@ JOURNAL = "sqlite"
 
 NO_ORDERS = {
     "acls", "asyncapi", "grants", "audit", "lag", "owners", "show", "history", "send", "replay", "generate-sales",
-    "worker", "journal verify",
+    "worker", "journal verify", "backup",
     "dead-letters list", "dead-letters show", "quarantine list", "quarantine show", "logs list", "timers list",
     "schemas check", "schemas sample", "schemas lock", "schemas write", "projections status",
     "projections dead-letters", "subjects show",
@@ -39,6 +39,7 @@ WHY = ["--reason", "because"]
 NOW = ["--wait", "1"]
 OF_ORDERS = {
     "setup": ["setup", *WHY],
+    "restore": ["restore", "nowhere", *WHY],
     "token": ["token", "new", "--file", "new.tokens", *WHY],
     "schemas register": ["schemas", "register", *WHY],
     "dead-letters retry": ["dead-letters", "retry", "order", "0:0", *WHY],
@@ -64,8 +65,8 @@ ABOUT = {
 }
 """By action the aggregate that it is about."""
 DONE = "setup", "token", "dead-letters retry", "dead-letters drop", "journal verify --repair", "logs cancel"
-NOT_DONE = "schemas register", "quarantine release", "timers cancel", "logs split"
-"""There is no worker, and no registry."""
+NOT_DONE = "schemas register", "quarantine release", "timers cancel", "logs split", "restore"
+"""There is no worker, no registry, and no backup."""
 
 
 class Audited(NamedTuple):

@@ -25,7 +25,7 @@ def evolve(row: Row | None, key: str, published: PublishedEvent) -> Row:
 
 settings = Settings.from_environment()
 contexts = {"parcel": AggregateType("parcels", parcel, settings, schema_root=SCHEMAS)}
-side = ReadSide(__name__, settings, contexts, [Table(Projection("parcels", 1, "parcel", evolve))])
+side = ReadSide(__name__, settings, contexts, [Table(Projection("parcels", 2, "parcel", evolve))])
 add_by_key(side, "parcel", "parcels")
 add_history(side, "parcel")
 app = side.app

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-APPS = {"orders": "streams.shop.orders", "users": "streams.shop.users", "projections": "projections.shop.app"}
+APPS = {"orders": "mine.orders", "users": "mine.users", "tables": "mine.tables"}
+READ_SIDE = "tables"
+"""The one that decides no commands."""
 
 
 class Door(http.server.BaseHTTPRequestHandler):
@@ -25,7 +27,8 @@ class Door(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.split("/")[1]
         is_ready = not (self.folder / f"{name}.broken").exists()
-        body = {"app": APPS[name]} if is_ready else {"detail": "order@0 waits"}
+        logs = {} if name == READ_SIDE else {"logs": []}  # of a spare worker
+        body = {"app": APPS[name], **logs} if is_ready else {"detail": "order@0 waits"}
         self.send_response(200 if is_ready else 503)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
@@ -62,7 +65,7 @@ def updated(url: str, folder: Path, restart: str, seconds: str = "30") -> tuple[
 def test_the_read_side_goes_first(url: str, tmp_path: Path) -> None:
     """After what makes tables and topics; then the others as they are named."""
     code, said, done = updated(url, tmp_path, "echo {name} >> $DONE")
-    assert (0, "", ["setup", "projections", "orders", "users"]) == (code, said, done)
+    assert (0, "", ["setup", "tables", "orders", "users"]) == (code, said, done)
 
 
 def test_nothing_is_begun_while_one_is_not_ready(url: str, tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_it_goes_no_further_than_one_that_is_not_ready_again(url: str, tmp_path:
     """The others keep the version that they have."""
     restart = "echo {name} >> $DONE; test {name} != orders || touch $FOLDER/orders.broken"
     code, said, done = updated(url, tmp_path, restart, seconds="3")
-    assert (1, ["setup", "projections", "orders"]) == (code, done)
+    assert (1, ["setup", "tables", "orders"]) == (code, done)
     assert "error: orders is not ready 3 s after orders was restarted: order@0 waits\n" == said
 
 
@@ -85,4 +88,4 @@ def test_it_stops_when_a_worker_cannot_be_restarted(url: str, tmp_path: Path) ->
     """With what failed."""
     code, said, done = updated(url, tmp_path, "false {name}")
     assert (1, ["setup"]) == (code, done)
-    assert "error: `false projections` ended with 1\n" == said
+    assert "error: `false tables` ended with 1\n" == said

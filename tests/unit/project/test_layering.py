@@ -56,7 +56,7 @@ streams.deciding streams.aggregate_type streams.foreign_type
 streams.observability
 streams.ownership.intake
 streams.ownership streams.verification
-streams.processes
+streams.processes streams.backup
 streams.runtime
 streams.web
 streams.cli

@@ -29,8 +29,7 @@ from projections.projection import Projection, Row
 from projections.shop.tables.orders import orders
 from projections.shop.tables.products import products
 from projections.shop.tables.users import users
-from sourced.testing.rows import FoldedRows
-from sourced.testing.specification import in_sequence
+from sourced.testing.rows import FoldedRows, in_sequence
 from tests.folded import published
 from tests.specification import given
 
