@@ -4,8 +4,8 @@ Such a command is sealed as a whole, with the key of its aggregate, and over tha
 a marked field of it speaks of: so it can be opened again as long as none of them was forgotten. The header
 `dl_sealed` of the message says whose keys those are, as a JSON array, the one to be opened first at its end. The value
 is the sealed form of docs/privacy.md: of the value before, with each of its bytes as one character (ISO 8859-1), bound
-to the aggregate, the sequence 0 and the field `#command`. An empty array: it was left out, as nobody can tell whose it is,
-or one of them was forgotten already.
+to the aggregate, the sequence 0 and the field `#command`. An empty array: it was left out, as nobody can tell whose it
+is, or one of them was forgotten already.
 """
 
 from __future__ import annotations
