@@ -71,7 +71,7 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
         partition, table, url = await side.doors.route(request, projection, key)
         stream.table = table
         if url is None:
-            await _follow(stream, side.local[type], side.sealer(type), partition, table, key, seen)
+            await _follow(stream, side.local[type], partition, table, key, seen, side.sealer(type))
         else:
             path = url + request.rel_url.raw_path_qs
             headers = passed_on(request, PASSED_ON)
@@ -84,11 +84,11 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
 async def _follow(
     stream: EventStream,
     local: LocalRows,
-    sealer: Sealer | None,
     partition: int,
     table: str,
     key: str,
     seen: LastSeen | None,
+    sealer: Sealer | None = None,
 ) -> None:
     with local.live.listening(table, [partition], key) as listener:
         await stream.open()
