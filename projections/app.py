@@ -35,6 +35,7 @@ from projections.stores.rows import Rows
 from projections.stores.shared.read_model import ReadModel
 from projections.stores.sql_columns import SqlColumns
 from projections.streaming.event_streams import EventStreams
+from schemas.sealing import Sealer
 from streams.access.tls import client_context
 from streams.aggregate_type import AggregateType
 from streams.audit.trail import AuditTrail
@@ -46,6 +47,7 @@ from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
+from streams.keys.blinding import take_blind_key
 from streams.observability.event_traces import TableTraces
 from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
@@ -182,6 +184,10 @@ class ReadSide(Part):
             raise ValueError(f"a view by key wants a row for each {type}; {projection} is local: partitions have parts")
         return self.local[type]
 
+    def sealer(self, type: str) -> Sealer | None:
+        """What opens what is personal in the rows of a type; None where nothing is, or the type is somebody else's."""
+        return self.contexts[type].keys if type in self.contexts else None
+
     def rows_of(self, kept: Table) -> Rows:
         """The store of a projection."""
         if isinstance(kept.how, ReadModelRows):
@@ -246,6 +252,8 @@ class ReadSide(Part):
             supervisor.keep("looking whether tables are complete", self.switching.run),
             supervisor.keep("renewing the workers' secret", self._renew_secret),
         ]
+        if (keys := next((it.keys for it in self.contexts.values() if it.keys is not None), None)) is not None:
+            self._tasks.append(supervisor.keep("the key of blind ids", partial(take_blind_key, keys)))
 
     async def revoke(self) -> None:
         self.event_streams.end()

@@ -15,10 +15,11 @@ from schemas.registry import SchemaError, Schemas
 from schemas.release.check_form import classes
 from schemas.release.contract import Contract
 from schemas.release.lock import locked_state
-from streams.journal.grants import Grant, Role, journal_grants
+from streams.journal.grants import Grant, Role, journal_grants, key_grants
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
 from streams.keys.keys import Keys
+from streams.keys.opening import KEYS, keys_url
 from streams.limits import RECORD_BYTES, Limits
 from streams.open_journal import database_of, open_journal
 from streams.registry.client import RegistryAddress, SchemaRegistry
@@ -80,9 +81,15 @@ class AggregateType:
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
 
     def grants(self, role: Role) -> set[Grant]:
-        """What a process of this role needs of the journal; nothing where the store has no users."""
-        database = database_of(self.settings.journal_url, self.settings.namespace, self.name)
-        return journal_grants(database, role) if database is not None else set()
+        """What a process of this role needs of the journal, and of the keys of persons; nothing where the store has no
+        users."""
+        settings = self.settings
+        database = database_of(settings.journal_url, settings.namespace, self.name)
+        granted = journal_grants(database, role) if database is not None else set()
+        if self.keys is not None:
+            keys = database_of(keys_url(settings), settings.namespace, KEYS, "KEYS_URL")
+            granted |= key_grants(keys, role) if keys is not None else set()
+        return granted
 
     def identity(self, cluster: str = "") -> Identity:
         """Whose its journal is, with the topics of this Kafka cluster; empty: of any."""

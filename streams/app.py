@@ -25,6 +25,7 @@ from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_watch import watches
+from streams.keys.blinding import make_blind_key
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
 from streams.principals.key_topic import KeyTopic
@@ -161,6 +162,7 @@ class _Context(Part):
         for context in contexts:
             if context.keys is not None:
                 await journal_answers(context.keys.open, "keys")
+                await journal_answers(partial(make_blind_key, context.keys), "keys")
             await journal_answers(partial(self._journal.save_schemas, context.events.schemas))
         for part in self._served:
             await journal_answers(part.layout.reader.look)

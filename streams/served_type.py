@@ -95,13 +95,6 @@ class ServedType(Part):
         )
         self._send_traces = SendTraces(app.span_tracer, type) if app.span_tracer is not None else None
         self._events_topic = topics.events_topic(settings.namespace, type)
-        self._replies = Replies(
-            broker,
-            context.commits_topic,
-            context.commands_topic,
-            context.dead_letters_topic,
-            hint_key=lambda: self.layout.reader.layout.hint_key,
-        )
         self._dispatcher: CommandDispatcher | None = None
         if context.process is not None:
             self._add_process(context.process)
@@ -113,6 +106,14 @@ class ServedType(Part):
             limits=context.limits(),
             check=self._dispatcher.check if self._dispatcher is not None else None,
             keys=keys,
+        )
+        self._replies = Replies(
+            broker,
+            context.commits_topic,
+            context.commands_topic,
+            context.dead_letters_topic,
+            hint_key=lambda: self.layout.reader.layout.hint_key,
+            personal=self._commands.personal,
         )
 
     def _add_process(self, process: ProcessManager[Any, Any, Any]) -> None:

@@ -1,4 +1,5 @@
-"""An email address, which one user at most has. The id is the address, as `user` writes it.
+"""An email address, which one user at most has. The id is the blind one of the address, as `user` writes it: who it is
+cannot be told of it, and nothing here is personal.
 
     free -- EmailClaimed --> held by a user -- EmailReleased --> free
                              held by a user -- ClaimRefused, of another user --> held by the same
@@ -94,12 +95,12 @@ HEARS = {"user": ("EmailChanged", "EmailGivenUp")}
 
 
 def hear(happened: ForeignEvent) -> list[Reaction[Command]]:
-    address, request = happened.data["address"], happened.data["request"]
+    email_id, request = happened.data["email_id"], happened.data["request"]
     match happened.type:
         case "EmailChanged":
-            return [Reaction(address, ClaimEmail(happened.id, request))]
+            return [Reaction(email_id, ClaimEmail(happened.id, request))]
         case "EmailGivenUp":
-            return [Reaction(address, ReleaseEmail(happened.id, request))]
+            return [Reaction(email_id, ReleaseEmail(happened.id, request))]
         case _:
             return []
 

@@ -181,6 +181,7 @@ def decided_now(handler: CommandHandler, aggregate: Aggregate, envelope: Envelop
         nr=1,
         slices={envelope.partition: SliceHead()},
         time=datetime.now(UTC),
+        is_discreet=handler.is_discreet,
     )
     return handler.decide(envelope, aggregate, group)
 

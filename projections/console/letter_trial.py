@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from projections.console.dry_run import decided_now
+from schemas.sealing import Sealer
 from streams.cli.dead_letters import control_headers, letter_command_id, letter_reason, retry_headers, retry_topic
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_handler import FORGED, CommandHandler
 from streams.deciding.decided_group import Verdict
 from streams.deciding.messages import RETRY_OF, Envelope, Error, Failure, Message, Status, read_envelope
+from streams.deciding.personal_commands import open_kept
 from streams.kafka.client import ProducerRecord
 from streams.kafka.topics import commands_topic
 from streams.principals.signature import named
@@ -46,6 +48,12 @@ class NotSent(msgspec.Struct, frozen=True):
 def place_of(record: Any) -> str:
     """As the command line takes it."""
     return f"{record.partition}:{record.offset}"
+
+
+async def open_letter(record: Any, type: str, sealer: Sealer | None) -> None:
+    """Let a letter say again what its command said, in place. Raises `CannotOpen`, and what the stores of keys
+    raise."""
+    record.value = await open_kept(sealer, type, record.key, record.value, [*control_headers(record).items()])
 
 
 def envelope_of(record: Any) -> Envelope:

@@ -13,7 +13,16 @@ from projections.app import ReadSide
 from projections.console.dry_run import handler_of
 from projections.console.findings.snapshot import QuarantinedAggregate
 from projections.console.letter_groups import LettersAlike
-from projections.console.letter_trial import Again, NotSent, Tried, envelope_of, not_tried, tried
+from projections.console.letter_trial import (
+    Again,
+    NotSent,
+    Tried,
+    envelope_of,
+    not_tried,
+    open_letter,
+    place_of,
+    tried,
+)
 from projections.console.letters import MOST_LETTERS, Place
 from projections.console.observer import Observer
 from projections.gateway.command_data import Accepted
@@ -22,11 +31,13 @@ from projections.http.parameters import EXAMPLE, read_query
 from projections.http.problems import BadRequest, HttpProblem, NotNow
 from projections.views.history import state_at
 from streams.access.principal import Role
-from streams.cli.dead_letters import letter_details, parse_position
+from streams.cli.dead_letters import letter_details, parse_position, text
 from streams.cli.run import CliError
 from streams.deciding.cache import Aggregate
+from streams.deciding.command_handler import SUBJECT_ERASED
 from streams.deciding.decided_group import failure_over
 from streams.deciding.messages import Failure
+from streams.deciding.personal_commands import CannotOpen
 from streams.journal.port import LAST_SEQUENCE, Unavailable
 from streams.kafka.topics import commands_topic
 from streams.text import one_line
@@ -165,7 +176,10 @@ def _add_trial(side: ReadSide, observer: Observer, type: str) -> None:
 
     async def one(record: Any, request: Any) -> Tried:
         try:
+            await open_letter(record, type, context.keys)
             envelope = envelope_of(record)
+        except CannotOpen as why:
+            return not_tried(record, text(record.key), Failure(SUBJECT_ERASED, str(why)))
         except Failure as failure:
             return not_tried(record, failure.envelope.aggregate_id if failure.envelope else "", failure)
         id = envelope.aggregate_id
@@ -174,7 +188,7 @@ def _add_trial(side: ReadSide, observer: Observer, type: str) -> None:
         except (HttpProblem, Unavailable):
             raise
         except Exception as error:  # the domain raised over an event: its owner could not load it, either
-            return not_tried(record, id, failure_over(error))
+            return not_tried(record, id, failure_over(error, is_discreet=handler.is_discreet))
         return tried(handler, record, envelope, Aggregate(state, sequence))
 
     @side.app.page(f"/dead-letters/{type}/dry-run", name=f"{type}-dead-letters-dry-run")
@@ -188,7 +202,7 @@ def _add_trial(side: ReadSide, observer: Observer, type: str) -> None:
 
 
 def _add_retry(side: ReadSide, observer: Observer, type: str, topics: Collection[str]) -> None:
-    settings = side.contexts[type].settings
+    settings, keys = side.contexts[type].settings, side.contexts[type].keys
 
     @side.app.page(f"/dead-letters/{type}/retry", base=Post, name=f"{type}-dead-letters-retry")
     @describe(
@@ -198,7 +212,12 @@ def _add_retry(side: ReadSide, observer: Observer, type: str, topics: Collection
     async def retry(view: Any, request: Any) -> Any:
         records = await found(observer, type, (await read_body(request, RetryOrder)).places)
         again = Again(type, settings.namespace, settings.partitions, topics)
-        again.add(records)
+        for record in records:
+            try:
+                await open_letter(record, type, keys)
+                again.add([record])
+            except CannotOpen as why:
+                again.refused.append(NotSent(place_of(record), str(why)))
         try:
             for (topic, partition), commands in again.records.items():
                 await side.broker.send(topic, partition, commands)

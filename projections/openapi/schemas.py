@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from aggregates.personal import PersonalForm
 from schemas.registry import Schema
+from schemas.sealing import GONE, TOKEN
 from streams.aggregate_type import AggregateType
 
 _REF = "#/components/schemas/{name}"
@@ -31,13 +33,22 @@ class TypeSchemas:
 def schemas_of(types: Iterable[Any], contexts: Mapping[str, AggregateType]) -> TypeSchemas:
     """The schemas of all these types. Where two of them have one name, the module that they are in goes before it."""
     wanted = list(dict.fromkeys(types))
-    schemas, components = msgspec.json.schema_components(wanted, ref_template=_REF)
+    schemas, components = msgspec.json.schema_components(wanted, schema_hook=_hook, ref_template=_REF)
     names = {name: _short(name) for name in components}
     known: dict[str, Any] = {names[name]: _tidy(schema, names) for name, schema in sorted(components.items())}
     for context in contexts.values():
         for name in {**context.decider.commands, **context.decider.events}:
             _document(known, context.schemas.newest(name))
     return TypeSchemas({type_: _tidy(schema, names) for type_, schema in zip(wanted, schemas, strict=True)}, known)
+
+
+def _hook(type_: type) -> dict[str, Any]:
+    """What JSON has for a value of a type that is none of its own."""
+    if getattr(type_, "__origin__", type_) is not PersonalForm:
+        raise NotImplementedError
+    sealed = {"type": "object", "required": [TOKEN], "properties": {TOKEN: {"type": "string"}}}
+    erased = {"type": "object", "required": [GONE], "properties": {GONE: {"const": True}}}
+    return {"description": "A personal value, sealed, or of somebody who was forgotten", "anyOf": [sealed, erased]}
 
 
 def _short(name: str) -> str:

@@ -12,6 +12,7 @@ from projections.stores.local.queries import raw
 from projections.stores.rows import is_gone, shown_json
 from projections.streaming.sse import wants_events
 from projections.views.live_rows import stream_row, tag_of_row
+from projections.views.personal_rows import opened_row
 from streams.access.principal import Role
 from streams.runtime.web_guard import problem_response
 from streams.web.operation import Response, describe
@@ -21,9 +22,11 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
     """Serve `/<type>s/{id}`: the row of an aggregate, or a stream of its changes where a client accepts one.
 
     `answer_type` is the type of a row in the document. A further projection of the type is served `at` a name of its
-    own, `/<at>/{id}`. Raises `ValueError` where the projection has no rows by key.
+    own, `/<at>/{id}`. What is personal is opened: who may read the row may read it. Raises `ValueError` where the
+    projection has no rows by key.
     """
     local, place = side.local_rows(type, projection), at or collection(type)
+    sealer = side.sealer(type)
 
     @side.app.page(f"/{place}/{{id}}", name=f"{at or type}-by-id")
     @describe(
@@ -45,12 +48,13 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
             value = raw(local.store, partition, table, id)
             if value is None or is_gone(value):
                 return problem_response(404, "Not found", f"there is no {type} {id}", VARY)
-            tag = tag_of_row(table, value)
+            row = await opened_row(shown_json(value), sealer)
+            tag = tag_of_row(table, value, row.mark)
             headers = {"ETag": tag.etag, "Position": tag.position, "Cache-Control": "no-cache", **VARY}
             if tag.sequence:
                 headers["Sequence"] = str(tag.sequence)
             if is_known(request.headers, tag.etag):
                 return view.bytes(b"", status=304, headers=headers)
-            return view.bytes(shown_json(value), content_type="application/json", headers=headers)
+            return view.bytes(row.json, content_type="application/json", headers=headers)
 
         return await side.doors.ask_owner(view, request, projection, id, answer)

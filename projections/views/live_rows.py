@@ -18,6 +18,8 @@ from projections.stores.local.queries import raw
 from projections.stores.local.tables import LocalRows
 from projections.stores.rows import head_of, is_gone, shown_json
 from projections.streaming.sse import EventStream, Frame, FrameReader, read_place
+from projections.views.personal_rows import OpenedRow, opened_row
+from schemas.sealing import Sealer
 from streams.journal.position import Place, parse_place, stream_name
 
 PASSED_ON = ("Last-Event-ID", "At-Least")
@@ -48,10 +50,11 @@ def read_seen_row(last_event_id: str, stream: str) -> LastSeen:
         ) from None
 
 
-def tag_of_row(table: str, value: bytes) -> Tag:
-    """The tag of a stored row; its digest differs also where the row was folded anew."""
+def tag_of_row(table: str, value: bytes, mark: bytes = b"") -> Tag:
+    """The tag of a stored row; its digest differs also where the row was folded anew, or what is shown of it has a
+    `mark`."""
     head = head_of(value)
-    return tag_of(table, head.position, head.sequence, value)
+    return tag_of(table, head.position, head.sequence, value + mark)
 
 
 async def stream_row(side: ReadSide, view: Any, request: Any, type: str, projection: str, key: str) -> Any:
@@ -68,7 +71,7 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
         partition, table, url = await side.doors.route(request, projection, key)
         stream.table = table
         if url is None:
-            await _follow(stream, side.local[type], partition, table, key, seen)
+            await _follow(stream, side.local[type], partition, table, key, seen, side.sealer(type))
         else:
             path = url + request.rel_url.raw_path_qs
             headers = passed_on(request, PASSED_ON)
@@ -79,7 +82,13 @@ async def stream_row(side: ReadSide, view: Any, request: Any, type: str, project
 
 
 async def _follow(
-    stream: EventStream, local: LocalRows, partition: int, table: str, key: str, seen: LastSeen | None
+    stream: EventStream,
+    local: LocalRows,
+    partition: int,
+    table: str,
+    key: str,
+    seen: LastSeen | None,
+    sealer: Sealer | None = None,
 ) -> None:
     with local.live.listening(table, [partition], key) as listener:
         await stream.open()
@@ -87,18 +96,19 @@ async def _follow(
         while True:
             value = raw(local.store, partition, table, key)
             if value is not None and value != sent:
-                tag = tag_of_row(table, value)
+                row = OpenedRow(b"") if is_gone(value) else await opened_row(shown_json(value), sealer)
+                tag = tag_of_row(table, value, row.mark)
                 if seen is None or not seen.is_all(tag):
                     async with stream.turn:
-                        await stream.send(row_frame(value, str(tag), key).encode())
+                        await stream.send(row_frame(row.json, str(tag), key).encode())
                     seen = None
                 sent = value
             await listener.wait()
 
 
-def row_frame(value: bytes, id: str, key: str) -> Frame:
-    """The event of a stored row."""
-    return gone_frame(id, key) if is_gone(value) else Frame("row", id, shown_json(value))
+def row_frame(json: bytes, id: str, key: str) -> Frame:
+    """The event of a row, as JSON; empty for one that was removed."""
+    return Frame("row", id, json) if json else gone_frame(id, key)
 
 
 def gone_frame(id: str, key: str) -> Frame:

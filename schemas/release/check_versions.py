@@ -11,6 +11,7 @@ from schemas.registry import BACKWARD, Schema
 from schemas.release.compatibility import unreadable
 from schemas.release.contract import Contract, SchemaProblem, fields_of
 from schemas.release.samples import example
+from schemas.sealing import CLEAR_TYPES, PERSONAL, SEALED_TYPES
 
 
 def between_versions(contract: Contract) -> Iterator[SchemaProblem]:
@@ -112,6 +113,13 @@ def _went_and_came(contract: Contract, schema: Schema, target: Schema) -> Iterat
                 )
 
 
+def _sealed_since(older: Schema, newer: Schema) -> list[str]:
+    """What Avro's rules leave out: bytes are read as text, and what is sealed is none."""
+    sealed = {name for name, it in fields_of(newer).items() if PERSONAL in it and it["type"] in SEALED_TYPES}
+    clear = {name for name, it in fields_of(older).items() if it["type"] in CLEAR_TYPES}
+    return [f"{name} is sealed in it" for name in sorted(sealed & clear)]
+
+
 def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
     """Old code must read all newer versions, unless they declare that it must not."""
     upcasted = {(upcaster.name, upcaster.version) for upcaster in contract.schemas.upcasters}
@@ -120,7 +128,7 @@ def _old_code_reads(contract: Contract) -> Iterator[SchemaProblem]:
             do = f'remove "compatibility": "{BACKWARD}"'
             yield SchemaProblem(contract.file(versions[0]), "no code is older than the first version", do)
         for (i, older), (j, newer) in combinations(enumerate(versions), 2):
-            reasons = unreadable(older, newer)
+            reasons = [*unreadable(older, newer), *_sealed_since(older, newer)]
             declared = any(version.compatibility == BACKWARD for version in versions[i + 1 : j + 1])
             if reasons and not declared:
                 yield SchemaProblem(

@@ -37,6 +37,12 @@ def email_changed_2(fields: Fields) -> Iterable[Upcasted]:
     yield Upcasted("EmailChanged", 3, {"address": fields["address"], "request": 0})
 
 
+def email_changed_3(fields: Fields) -> Iterable[Upcasted]:
+    """Another type, as the address is personal; the id of its email was the address, and stays so."""
+    address = fields["address"]
+    yield Upcasted("EmailChanged", 4, {"address": address.encode(), "email_id": address, "request": fields["request"]})
+
+
 UPCASTERS = {
     "order": (Upcaster("OrderRejected", 1, order_rejected_1), Upcaster("OrderCancelled", 1, order_cancelled_1)),
     "product": (Upcaster("StockLevelNoted", 1, dropped),),  # the stock is what was delivered, reserved and shipped
@@ -44,5 +50,6 @@ UPCASTERS = {
         Upcaster("UserRegistered", 1, user_registered_1),
         Upcaster("EmailChanged", 1, email_changed_1),
         Upcaster("EmailChanged", 2, email_changed_2),
+        Upcaster("EmailChanged", 3, email_changed_3),
     ),
 }

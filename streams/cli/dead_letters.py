@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from aiokafka import TopicPartition
 
+from streams.cli.journal import errors_as_one_line
 from streams.cli.kafka import (
     Headers,
     bounds,
@@ -35,15 +36,17 @@ from streams.cli.kafka import (
 from streams.cli.run import ERROR, FAILED, USAGE, CliError
 from streams.deciding.messages import DROPPED, RETRY_OF, RETRY_TOPIC, UNKNOWN_TYPE, drop_marker
 from streams.deciding.orders import RELEASE
+from streams.deciding.personal_commands import SEALED_FOR, CannotOpen, is_sealed, open_kept
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory, connected
 from streams.kafka.records import AIOKafkaConsumer, UnreadableRecord
+from streams.keys.keys import Keys
 from streams.principals.signature import PROOF
 from streams.settings import Settings
 
 READ_SECONDS = 120.0
 _REASON = ("dl_type", "dl_message", "dl_time", "dl_position")
-_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", DROPPED, RETRY_OF}
+_OURS = {*_REASON, RETRY_TOPIC, "dl_id", "dl_trace", "dl_quarantine", "dl_cut", SEALED_FOR, DROPPED, RETRY_OF}
 _OFFSET = re.compile(rb"[0-9]{1,18}")
 _POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
@@ -127,6 +130,7 @@ class DeadLetterTopic:
             raise CliError(
                 ERROR, "this command was too large for a dead letter and was cut: its sender must send it again"
             )
+        value = await self._opened_value(record)
         async with kafka(self._settings):
             headers = retry_headers(record)
             topic = retry_topic(record, self._settings.namespace, self._commands)
@@ -134,8 +138,22 @@ class DeadLetterTopic:
                 raise CliError(
                     ERROR, f"there is no topic {topic}: start the workers that read it first, or drop this one"
                 )
-            sent = await produce(self._settings, topic, record.value, record.key, headers)
+            sent = await produce(self._settings, topic, value, record.key, headers)
         return f"{sent.topic}-{sent.partition}, offset {sent.offset}"
+
+    async def _opened_value(self, record: Any) -> bytes | None:
+        """What the command said, with the keys of the persons of whom it speaks."""
+        headers = [*control_headers(record).items()]
+        if not is_sealed(headers):
+            return bytes(record.value) if record.value is not None else None
+        async with errors_as_one_line(self._settings):
+            keys = Keys.of(self._settings)
+            try:
+                return await open_kept(keys, self.type, record.key, record.value, headers)
+            except CannotOpen as why:
+                raise CliError(ERROR, f"it cannot be sent again: {why}; drop it") from None
+            finally:
+                await keys.close()
 
     async def drop(self, position: tuple[int, int], wait: float) -> str:
         """Drop the dead letter: it is not listed any more, and its aggregate leaves the quarantine that it caused."""
@@ -278,7 +296,7 @@ def letter_details(record: Any) -> dict[str, Any]:
         "failure": failure,
         "key": None if record.key is None else text(record.key),
         "headers": {name: text(value) for name, value in original_headers(record.headers) if name != PROOF},
-        "value": shown_value(record.value),
+        "value": {"sealed": True} if is_sealed(headers.items()) else shown_value(record.value),
     }
 
 

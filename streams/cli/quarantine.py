@@ -26,6 +26,7 @@ from streams.cli.run import (
 )  # fmt: skip
 from streams.deciding.messages import Failure, read_envelope
 from streams.deciding.orders import RELEASE
+from streams.deciding.personal_commands import is_sealed
 from streams.deciding.quarantine import Quarantine, WaitingCommand, follow, is_note
 from streams.journal.port import Aggregates
 from streams.moments import in_utc
@@ -98,7 +99,7 @@ def _shown(waiting: WaitingCommand) -> dict[str, Any]:
         "type": type,
         "offset": message.offset,
         "sent": sent,
-        "value": shown_value(message.value),
+        "value": {"sealed": True} if is_sealed(message.headers) else shown_value(message.value),
     }
 
 

@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 from aggregates.decider import Decider
+from aggregates.personal import Blinding
 from schemas.codec import Codec, Undecodable
 from schemas.command_json import Check, json_reader, time_check, variants_in
+from schemas.sealing import marks_of
 from schemas.writer import AVRO_NATIVE
 from streams.deciding.messages import AVRO, JSON, Envelope, Failure
 from streams.moments import EPOCH
 
-_DIGEST = blake2b(digest_size=7)
+DIGEST_BYTES = 7
+_DIGEST = blake2b(digest_size=DIGEST_BYTES)
 _NONE = object()
 _EXACT = Context(prec=10_000, traps=[])
 _ZERO = Decimal(0)
@@ -37,6 +40,7 @@ class CommandCodec:
         }
         self._times: dict[str, Check | None] = {name: time_check(class_) for name, class_ in decider.commands.items()}
         self._forms = {name: _form(class_) for name, class_ in decider.commands.items()}
+        self._personal = {schema.name for schema in codec.own if marks_of(schema)}
 
     def read(self, envelope: Envelope) -> Any:
         """The command as its sender said it. Raises `Failure`."""
@@ -55,24 +59,32 @@ class CommandCodec:
                 raise Failure("Unreadable", f"content-type {envelope.content_type!r}: use {JSON} or {AVRO}")
         except RecursionError:
             raise Failure("Unreadable", f"{envelope.type}: the data is nested too deeply") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as error:
+        except Undecodable as error:
+            why = f"the bytes are no {envelope.type} in Avro" if envelope.type in self._personal else error
+            raise Failure("Unreadable", f"{envelope.type}: {why}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Failure("Unreadable", f"{envelope.type}: {error}") from None
         if type(command).__name__ != envelope.type:
             raise Failure("Unreadable", f"the data holds a {type(command).__name__}, the type says {envelope.type}")
         return command
 
-    def cause(self, type: str, command: Any) -> str:
+    def cause(self, type: str, command: Any, keyed: bool = True) -> str:
         """The type of a command and a digest of its data, for `RecordedEvent.command`.
 
         It is the same however the data is spelled, in JSON or in Avro, and stays the same when the class, or one within
-        it, gets a field with a default: of what is left out nothing is known.
+        it, gets a field with a default: of what is left out nothing is known. Of one that may say what is personal the
+        digest has the key of blind ids: nobody without it can try what was said.
         """
         said = {}
         for name, default, varies in self._forms[type]:
             value = getattr(command, name)
             if default is _NONE or value != default:
                 said[name] = _as_it_is(value) if varies else value
-        return cause_of(type, _encode(said))
+        return cause_of(type, _encode(said), Blinding.key if keyed and type in self._personal else b"")
+
+    def is_cause(self, kept: str, type: str, command: Any) -> bool:
+        """Whether what was kept tells of this command, also where that was before digests had a key."""
+        return kept in (self.cause(type, command), self.cause(type, command, keyed=False))
 
 
 def _as_it_is(value: Any) -> Any:
@@ -94,9 +106,9 @@ def _as_it_is(value: Any) -> Any:
     return _as_it_is(plain) if isinstance(plain, dict | list) else plain
 
 
-def cause_of(type: str, data: bytes) -> str:
-    """The type of a command and the digest of these bytes."""
-    digest = _DIGEST.copy()  # sooner done than another one
+def cause_of(type: str, data: bytes, key: bytes = b"") -> str:
+    """The type of a command and the digest of these bytes, with a key."""
+    digest = blake2b(digest_size=DIGEST_BYTES, key=key) if key else _DIGEST.copy()  # sooner done than another one
     digest.update(data)
     return f"{type} {digest.hexdigest()}"
 

@@ -14,8 +14,9 @@ from schemas.fit_values import Unfit
 from schemas.sealing import KeysNeeded, Place, SubjectIsErased
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import CommandCodec, cause_of
-from streams.deciding.decided_group import DecidedGroup, Verdict, failure_over, row_of
+from streams.deciding.decided_group import DecidedGroup, Verdict, failure_over, row_of, where_raised
 from streams.deciding.messages import Envelope, Failure, Message, check_deadline, read_envelope, unread_envelope
+from streams.deciding.personal_commands import PersonalCommands
 from streams.journal.port import RecordedEvent
 from streams.journal.snapshots import FirstReply
 from streams.limits import Limits
@@ -58,8 +59,15 @@ class CommandHandler:
         self.window = window
         self.limits = limits
         self._commands = CommandCodec(decider, commands)
+        self.personal = None if events.sealer is None else PersonalCommands(decider, commands, events.sealer)
+        """What seals commands of persons where they are kept; None: no event has anything personal."""
         self._check = check
         self.keys = KeyRing() if keys is None else keys
+
+    @property
+    def is_discreet(self) -> bool:
+        """Whether what the domain raises may say what is personal."""
+        return self.personal is not None
 
     def read(self, message: Message, id: str = "", known_as: str = "") -> tuple[Envelope, Failure | None]:
         """A message as a command; where it cannot be read, what is known of it, and the failure, whatever stands in the
@@ -72,9 +80,12 @@ class CommandHandler:
         except Exception as error:
             if isinstance(error, Failure) and error.envelope is not None:
                 return error.envelope, error
-            place = message.partition, message.offset
-            log.exception("a command of %r, in partition %d at offset %d, cannot be read", message.key, *place)
-            return unread_envelope(message, id), failure_over(error, "Unreadable")
+            what = f"a command of {message.key!r}, in partition {message.partition} at offset {message.offset},"
+            if self.is_discreet:
+                log.error("%s cannot be read: %s", what, where_raised(error))
+            else:
+                log.exception("%s cannot be read", what)
+            return unread_envelope(message, id), failure_over(error, "Unreadable", self.is_discreet)
 
     def _verify(self, envelope: Envelope, known_as: str) -> None:
         """Find out in whose name a command comes. Raises `Failure` where it does not come from whom it says.
@@ -129,10 +140,10 @@ class CommandHandler:
         if first is None or not first.command:
             return first
         if envelope.is_control:
-            cause = cause_of(envelope.type, envelope.data)
+            is_same = cause_of(envelope.type, envelope.data) == first.command
         else:
-            cause = self._commands.cause(envelope.type, self._commands.read(envelope))
-        if cause != first.command:
+            is_same = self._commands.is_cause(first.command, envelope.type, self._commands.read(envelope))
+        if not is_same:
             former = first.command.rpartition(" ")[0]
             at = group.position(envelope.partition, first.nr)
             other = "" if former != envelope.type else " with other data"
@@ -164,8 +175,9 @@ class CommandHandler:
                 # From here on the event is what will be read: so is the state, and what the event causes.
                 data, kept = self.events.write(event, Place(envelope.aggregate_id, aggregate.sequence + number))
             except SubjectIsErased:
-                raise Rejected(SUBJECT_ERASED, "the person that the command speaks of was forgotten") from None
-            except Unfit as why:
+                raise forgotten() from None
+            except Unfit as unfit:
+                why = str(unfit).partition(":")[0] if self.is_discreet else str(unfit)
                 raise Failure("InvalidEvent", f"{envelope.type} causes an event that cannot be kept: {why}") from None
             state = self.decider.evolve(state, kept)
             ending = cause if number == len(events) else ""
@@ -196,6 +208,11 @@ class CommandHandler:
             nr = group.slices[envelope.partition].eventful_nr
             rows = [row_of(envelope, aggregate.sequence, "", str(nr).encode(), cause)]
         return group.accept(envelope, aggregate.remember(rows, group.nr, self.window), rows)
+
+
+def forgotten() -> Rejected:
+    """The rejection of a command that says something of a person who was forgotten."""
+    return Rejected(SUBJECT_ERASED, "the person that the command speaks of was forgotten")
 
 
 def _check_expected(envelope: Envelope, sequence: int) -> None:

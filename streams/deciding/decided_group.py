@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MESSAGE_CHARACTERS = 1024
 TRACE_CHARACTERS = 8 * 1024
 """Of what the domain raised and of its stack trace, for the dead letter; of the trace the end, which says where."""
+MOST_CAUSES = 10
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class DecidedGroup:
     dropped        the places of dead letters, (partition, offset), that are dropped
     snapshots      of the aggregates as they are after the commit, where one is due
     needed         keys of persons without which the rest cannot be decided
+    is_discreet    what the domain raises may say what is personal: only where it raised is logged, and told
     cached, loaded    aggregates that were in memory, and that were loaded from the journal
     load_seconds, decide_seconds    what bringing them into memory took, and then deciding
     """
@@ -78,6 +80,7 @@ class DecidedGroup:
     cached: int = 0
     loaded: int = 0
     needed: KeysNeeded | None = None
+    is_discreet: bool = False
     load_seconds: float = 0.0
     decide_seconds: float = 0.0
 
@@ -143,8 +146,11 @@ class DecidedGroup:
         """
         if not (isinstance(error, Failure) or _is_rejection(error)):
             what = f"{self.log}: command {envelope.type!r} {envelope.id!r} of {envelope.aggregate_id!r} raised"
-            log.error("%s", what, exc_info=error)
-            error = failure_over(error)
+            if self.is_discreet:
+                log.error("%s %s", what, where_raised(error))
+            else:
+                log.error("%s", what, exc_info=error)
+            error = failure_over(error, is_discreet=self.is_discreet)
         failure = error if isinstance(error, Failure) else None
         status: Status = "rejected" if failure is None else "failed"
         why = Error(error.type, error.message)
@@ -204,11 +210,24 @@ def _is_rejection(error: Exception) -> TypeGuard[Rejected]:
     return True
 
 
-def failure_over(bug: BaseException, type: str = "DomainError") -> Failure:
-    """The failure of a command over which the domain raised, or reading it did."""
+def failure_over(bug: BaseException, type: str = "DomainError", is_discreet: bool = False) -> Failure:
+    """The failure of a command over which the domain raised, or reading it did. A discreet one says the class and the
+    place of what was raised, and nothing of what that says."""
+    if is_discreet:
+        return Failure(type, bug.__class__.__name__, where_raised(bug)[-TRACE_CHARACTERS:])
     # Not str(bug): a bug may raise there as well, or give what is no UTF-8, or a novel.
     summary = traceback.TracebackException.from_exception(bug)
     # Its first line alone: the rest is for who mends it, and stands in the trace.
     first = str(summary).partition("\n")[0]
     message = f"{bug.__class__.__name__}: {first}"[:MESSAGE_CHARACTERS].encode(errors="replace").decode()
     return Failure(type, message, "".join(summary.format())[-TRACE_CHARACTERS:])
+
+
+def where_raised(bug: BaseException) -> str:
+    """The classes of an exception and of those behind it, with their stack traces, and without what they say."""
+    parts: list[str] = []
+    at: BaseException | None = bug
+    while at is not None and len(parts) < MOST_CAUSES:
+        parts.append(f"{at.__class__.__name__}\n{''.join(traceback.format_tb(at.__traceback__))}")
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+    return "behind it: ".join(parts)

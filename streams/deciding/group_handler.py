@@ -73,6 +73,7 @@ class GroupHandler:
         errors of the journal: what is raised over one command is the failure of that command.
         """
         group = DecidedGroup(self.log, self.decider.type, self.limits, head.nr + 1, dict(head.slices), now())
+        group.is_discreet = self._commands.is_discreet
         commands = [self._read(message, head.topic_id) for message in messages]
         if any(failure is not None and failure.type == UNKNOWN_KEY for _, failure in commands):
             await until_it_answers(self._commands.keys.catch_up, f"{self.log}: reading keys", Unavailable, waits)
@@ -188,7 +189,8 @@ class GroupHandler:
                 self.touched[aggregate_id] = await self.look(aggregate_id)
                 self._loaded += 1
             except EvolveFailed as error:
-                self._broken[aggregate_id] = failure_over(error.__cause__ or error)
+                why = error.__cause__ or error
+                self._broken[aggregate_id] = failure_over(why, is_discreet=self._commands.is_discreet)
             except NotReadableYet as error:
                 self._unreadable[aggregate_id] = error
 

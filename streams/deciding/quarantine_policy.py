@@ -11,13 +11,22 @@ import logging
 import msgspec
 
 from aggregates.decider import Rejected
-from schemas.sealing import KeysNeeded
+from schemas.sealing import KeysNeeded, SubjectIsErased
 from streams.deciding.cache import Aggregate
 from streams.deciding.command_codec import cause_of
-from streams.deciding.command_handler import CommandHandler
+from streams.deciding.command_handler import CommandHandler, forgotten
 from streams.deciding.decided_group import DecidedGroup, Verdict
-from streams.deciding.messages import Envelope, Failure, Message, check_deadline, encode_reply
+from streams.deciding.messages import (
+    Envelope,
+    Failure,
+    Message,
+    check_deadline,
+    encode_reply,
+    read_envelope,
+    unread_envelope,
+)
 from streams.deciding.orders import DROP, RELEASE, check_desk, letter_of, poison_of
+from streams.deciding.personal_commands import CannotOpen, is_sealed
 from streams.deciding.quarantine import (
     PARKED,
     QUARANTINED,
@@ -25,6 +34,7 @@ from streams.deciding.quarantine import (
     UNPARKED,
     Quarantine,
     QuarantineReason,
+    WaitingCommand,
     pack,
 )
 from streams.journal.snapshots import FirstReply
@@ -89,7 +99,13 @@ class QuarantinePolicy:
                 return
             check_deadline(envelope, group.time)
             self._check_room(quarantine, message)
-            data = pack(message)
+            personal = self._commands.personal
+            data = pack(message if personal is None else personal.sealed(message, envelope))
+        except KeysNeeded:
+            raise  # nothing is noted yet
+        except SubjectIsErased:
+            group.refuse(envelope, forgotten(), aggregate.sequence)
+            return
         except Exception as error:
             group.refuse(envelope, error, aggregate.sequence)
             return
@@ -183,21 +199,39 @@ class QuarantinePolicy:
         while aggregate.quarantine is quarantine:
             if group.is_full:
                 return False
-            waiting = quarantine.waiting[0]
-            envelope, failure = self._commands.read(waiting.message, waiting.id, waiting.principal)
-            if failure is None:
-                try:
-                    verdict = self._commands.decide(envelope, aggregate, group)
-                except KeysNeeded as needed:  # the rest is for the next commit
-                    group.needed = needed
-                    return False
-            else:
-                verdict = group.refuse(envelope, failure, aggregate.sequence)
+            try:
+                verdict = self._unpark(quarantine.waiting[0], aggregate, group)
+            except KeysNeeded as needed:  # the rest is for the next commit
+                group.needed = needed
+                return False
             group.note(verdict, aggregate, UNPARKED, b"")
             self._set_aside(verdict, aggregate, group)
         if asked is not None:
             group.add(asked, quarantine.reply, [])
         return True
+
+    def _unpark(self, waiting: WaitingCommand, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
+        """Decide one that has waited. Raises `KeysNeeded`; nothing is decided then."""
+        message = waiting.message
+        if is_sealed(message.headers) and (personal := self._commands.personal) is not None:
+            try:
+                message = personal.opened(message)
+            except CannotOpen as why:
+                return self._unopened(waiting, str(why), aggregate, group)
+        envelope, failure = self._commands.read(message, waiting.id, waiting.principal)
+        if failure is not None:
+            return group.refuse(envelope, failure, aggregate.sequence)
+        return self._commands.decide(envelope, aggregate, group)
+
+    def _unopened(self, waiting: WaitingCommand, why: str, aggregate: Aggregate, group: DecidedGroup) -> Verdict:
+        """The rejection of one that nobody can read any more: a person whom it speaks of was forgotten since."""
+        log.warning("%s: the command %r, which has waited, is given up: %s", group.log, waiting.id, why)
+        try:
+            envelope = read_envelope(waiting.message, waiting.id)
+        except Failure as failure:
+            envelope = failure.envelope or unread_envelope(waiting.message, waiting.id)
+        envelope.aggregate_id = envelope.aggregate_id or (waiting.message.key or b"").decode(errors="replace")
+        return group.refuse(envelope, forgotten(), aggregate.sequence)
 
 
 def _asker(envelope: Envelope) -> str:

@@ -127,9 +127,7 @@ class Keys:
         url = keys_url(settings)
         management = open_key_management(settings)
         if not settings.key_management:
-            log.warning(
-                "personal data: KEY_MANAGEMENT is not set, so its keys are %s: for development only", management
-            )
+            log.info("personal data: KEY_MANAGEMENT is not set, so its keys are %s: for development only", management)
         return cls(
             open_key_rows(url, settings.namespace),
             management,
@@ -454,11 +452,12 @@ class Keys:
         period = await self._period_row(decode_current(row.value).number)
         return None if period is None else decode_period(period.value).began + self._period
 
-    async def blind_key(self) -> bytes:
-        """The key of blind ids, which is made once and stays: see `aggregates.personal.blind`. Raises `Unavailable`."""
+    async def blind_key(self, create: bool = True) -> bytes:
+        """The key of blind ids, which is made once and stays: see `aggregates.personal.blind`. Empty where there is
+        none yet, and it is not to be made here. Raises `Unavailable`."""
         await self.open()
         row = (await self._rows.get([BLIND])).get(BLIND)
-        _, secret = await self._settled(BLIND, row, create=True)
+        _, secret = await self._settled(BLIND, row, create) if create or row is not None else (None, b"")
         return secret
 
 

@@ -10,10 +10,12 @@ from functools import partial
 
 from aiokafka.errors import KafkaError
 
+from schemas.sealing import with_keys
 from streams.concurrency.retry import until_it_answers
-from streams.deciding.messages import CONTROL, Envelope, Failure, drop_marker
+from streams.deciding.messages import CONTROL, Envelope, Failure, Message, drop_marker
+from streams.deciding.personal_commands import SEALED_FOR, PersonalCommands
 from streams.journal.commit_hint import encode_hint
-from streams.journal.port import Commit
+from streams.journal.port import Commit, Unavailable
 from streams.kafka.client import KafkaClient, ProducerRecord
 
 AROUND_BYTES = 1_024
@@ -31,12 +33,14 @@ class Replies:
         commands_topic: str,
         dead_letters_topic: str,
         hint_key: Callable[[], str] = lambda: "",
+        personal: PersonalCommands | None = None,
     ) -> None:
         self._broker = broker
         self._hint_key = hint_key
         self._commits = commits_topic
         self._commands = commands_topic
         self._dead_letters = dead_letters_topic
+        self._personal = personal
 
     async def dead_letters(self, letters: Sequence[tuple[Envelope, Failure]]) -> None:
         """Publish these commands as dead letters, each in the partition of its slice; durable on return. Waits for
@@ -45,7 +49,8 @@ class Replies:
         A letter has the original bytes and headers, with reason, time and place as `dl_` headers. One that is too large
         for a Kafka message, as it came compressed, is cut: `dl_cut` has its size. `dl_trace` is where the domain
         raised, `dl_quarantine` says that the aggregate is in quarantine for it, `dl_id` is the command's id, also when
-        it brought none. A sender's own headers of such names are left out.
+        it brought none. A sender's own headers of such names are left out. Of a type with personal data the value is
+        sealed: see `PersonalCommands`.
         """
         largest = await until_it_answers(
             partial(self._broker.largest, self._dead_letters),
@@ -55,8 +60,7 @@ class Replies:
         time_now = str(int(time.time() * 1000)).encode()
         records: dict[int, list[ProducerRecord]] = defaultdict(list)
         for envelope, failure in letters:
-            message = envelope.message
-            assert message is not None, "it came from Kafka"
+            message = await self._kept(envelope)
             reason = [
                 ("dl_type", failure.type.encode()),
                 ("dl_message", failure.message.encode(errors="replace")[:4096]),
@@ -70,10 +74,20 @@ class Replies:
                 reason.append(("dl_quarantine", b"1"))
             if message.unreadable:  # it is on the command topic only, as long as that keeps it
                 reason.append(("dl_cut", b"0"))
+            reason += [header for header in message.headers if self._personal is not None and header[0] == SEALED_FOR]
             headers = [(name, value) for name, value in message.headers if not name.startswith(CONTROL)]
             letter = fitting(message.key, message.value, headers, reason, largest - AROUND_BYTES)
             records[message.partition].append(letter)
         await asyncio.gather(*(self._broker.publish(self._dead_letters, *batch) for batch in records.items()))
+
+    async def _kept(self, envelope: Envelope) -> Message:
+        """The message of a command as a dead letter may have it."""
+        message, personal = envelope.message, self._personal
+        assert message is not None, "it came from Kafka"
+        if personal is None:
+            return message
+        seal = partial(with_keys, personal.sealer, partial(personal.sealed_if_known, message, envelope))
+        return await until_it_answers(seal, f"{self._dead_letters}: fetching keys", Unavailable)
 
     async def drop(self, places: Sequence[tuple[int, int]]) -> None:
         """Have the dead letters at these (partition, offset) off the list; durable on return. Waits for Kafka as long

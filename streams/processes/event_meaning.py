@@ -15,6 +15,7 @@ from schemas.codec import Codec, Undecodable
 from schemas.registry import SchemaError, Schemas
 from schemas.sealing import Place, Sealer, opened_fields
 from schemas.wire_format import from_wire
+from streams.deciding.decided_group import where_raised
 from streams.deciding.messages import command_headers
 from streams.journal.event_decoding import NotReadableYet
 from streams.journal.position import stream_name
@@ -121,8 +122,12 @@ class EventMeaning:
                 for number, reaction in enumerate(reactions)
             ]
         except Exception as bug:
-            log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
-            raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
+            if self._sealer is None:
+                log.exception("%s %r: what it means to %s", self._source, id, self._manager.type)
+                raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {bug!r}") from None
+            # What it says may be personal.
+            log.error("%s %r: what it means to %s: %s", self._source, id, self._manager.type, where_raised(bug))
+            raise NotReadableYet(f"{headers['ce_type'].decode()} of {id!r}: {type(bug).__name__}") from None
 
     def _command(
         self,

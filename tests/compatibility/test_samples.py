@@ -19,6 +19,7 @@ from schemas.codec import Codec
 from schemas.formats import FORMATS
 from schemas.registry import Schema, Schemas
 from schemas.release import samples
+from schemas.sealing import shown
 
 FOLDER = Path(__file__).parent
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {
@@ -63,7 +64,7 @@ def test_sample(of: str, schema: Schema) -> None:
 
 def as_json(value: object) -> Any:
     """An object's fields as a sample has them."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=shown))
 
 
 def test_nothing_else_is_a_sample() -> None:

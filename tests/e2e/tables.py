@@ -24,6 +24,7 @@ from projections.stores.shared.opening import open_rows
 from projections.timers.projection import kept as timers
 from schemas.codec import Codec
 from schemas.registry import Schemas
+from schemas.sealing import Place
 from streams.journal.port import Commit
 from streams.journal.position import stream_name
 from tests.e2e.client import partition_of
@@ -85,7 +86,7 @@ def folded(kept: Table, codec: Codec, log: Sequence[Commit], partition: int) -> 
             if not it.is_event or partition_of(it.aggregate_id) != partition:
                 continue
             place = (it.aggregate_id, it.sequence, time, stream, commit.nr, index)
-            for value in codec.decode(it.data):
+            for value in codec.decode(it.data, Place(it.aggregate_id, it.sequence)):
                 event = PublishedEvent(value, type(value).__name__, *place, it.correlation_id)
                 for key in projection.keys(event):
                     before = rows[key].row if key in rows else None

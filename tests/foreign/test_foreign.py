@@ -11,12 +11,16 @@ import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
+from streams.keys.keys import Keys
+from streams.keys.records import subject_id
+from streams.settings import Settings
 from tests.e2e.client import eventually
 from tests.e2e.system import ROOT, System
 from tests.e2e.worker import ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
@@ -131,6 +135,65 @@ async def test_commands_from_java(sold: Sold, java: Program) -> None:
     assert replies[1] == replies[2]
     status, row, _ = await sold.system.get(sold.door, "/orders/from-java", At_Least=replies[-1]["position"])
     assert (200, "placed", "15.30") == (status, row["status"], row["total"])
+
+
+@dataclass
+class Named:
+    """Users with names: with a key that readers get, without one, forgotten, and without a name."""
+
+    sold: Sold
+    keys: Path
+
+    async def names(self, program: Program, name: str) -> Any:
+        """What a reader makes of them."""
+        system = self.sold.system
+        topic = system.topic("user-events")
+        arguments = self.sold.brokers, topic, self.sold.door.url, system.namespace, self.keys, self.sold.registry
+        printed = json.loads(await program(name, *arguments))
+        return {id: printed.get(id, "missing") for id in ("ada", "bob", "eve", "nobody")}
+
+
+NAMES = {"ada": "Ada Lovelace", "bob": {"sealed": True}, "eve": {"erased": True}, "nobody": None}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def named(sold: Sold) -> Named:
+    """Ada's key is given to the readers; Eve is forgotten, as an order says, and has none."""
+    system = sold.system
+    people = {"ada": "Ada Lovelace", "bob": "Bob", "eve": "Eve"}
+    for id in ("ada", "bob", "eve", "nobody"):
+        reply = await system.ask("user", id, "RegisterUser", {"country": "France", "name": people.get(id)})
+        assert "accepted" == reply["status"]
+    ended = await system.run("-A", USERS, "subjects", "forget", "eve", "--yes", "--reason", "asked for")
+    assert 0 == ended.returncode, ended.stderr
+    store = Keys.of(Settings(journal_url=system.journal_url, namespace=system.namespace, data_dir=system.data))
+    given: dict[str, Any] = {"eve": {"number": 1, "key": None}}
+    try:
+        await store.open()
+        row = (await store._rows.get([subject_id("ada")]))[subject_id("ada")]
+        key, secret = await store._settled(subject_id("ada"), row, create=False)
+        assert key is not None
+        given["ada"] = {"number": key.number, "key": secret.hex()}
+    finally:
+        await store.close()
+    file = system.data / "given-keys.json"
+    file.write_text(json.dumps(given))
+
+    async def are_published() -> bool:
+        return {*NAMES} <= {record.key.decode() for record in await system.read("user-events")}
+
+    await eventually(are_published, 30, sold.door.tail)
+    return Named(sold, file)
+
+
+async def test_names_in_java(named: Named, java: Program) -> None:
+    """With a key a name is opened, without one it is seen that there is one, and that one is gone for ever."""
+    assert NAMES == await named.names(java, "shop.UserNames")
+
+
+async def test_names_in_node(named: Named, node: Program) -> None:
+    """The same, with what Node has of its own."""
+    assert NAMES == await named.names(node, "user-names.js")
 
 
 async def test_headers_are_those_of_a_cloud_event(sold: Sold) -> None:

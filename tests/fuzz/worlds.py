@@ -35,6 +35,7 @@ from streams.limits import Limits
 from streams.ownership.replies import Replies
 from tests.command_log import Topic
 from tests.fuzz.hostile import Record
+from tests.in_the_clear import InTheClear
 from tests.layouts import logs_of
 from tests.owners import RunningOwner
 
@@ -56,7 +57,8 @@ def schemas_of(type: str) -> Schemas:
 def events_of(type: str) -> Codec:
     """The codec of a type's events."""
     schemas, decider = schemas_of(type), DECIDERS[type]
-    return Codec([it for it in schemas if it.name not in decider.commands], decider.events, schemas.upcasters)
+    events = [it for it in schemas if it.name not in decider.commands]
+    return Codec(events, decider.events, schemas.upcasters, sealer=InTheClear())
 
 
 @cache

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from projections.app import ReadSide
 from projections.console.dry_run import decided_now, handler_of
@@ -18,8 +19,10 @@ from projections.views.history import state_at
 from streams.access.principal import Role
 from streams.cli.quarantine import quarantine_of
 from streams.deciding.cache import Aggregate
+from streams.deciding.command_handler import SUBJECT_ERASED
 from streams.deciding.messages import MAX_ID_LENGTH, Error, Status
 from streams.deciding.orders import RELEASE, ReleaseData
+from streams.deciding.personal_commands import CannotOpen, open_kept
 from streams.deciding.quarantine import Quarantine
 from streams.journal.port import LAST_SEQUENCE
 from streams.web.health import json_response
@@ -96,7 +99,14 @@ def _add_trial(side: ReadSide, type: str) -> None:
         tried: list[WouldBecome] = []
         again = None
         for waiting in islice(quarantine.waiting, MOST_TRIED):
-            envelope, failure = handler.read(waiting.message, waiting.id, waiting.principal)
+            held = waiting.message
+            try:
+                value = await open_kept(context.keys, type, held.key, held.value, held.headers)
+            except CannotOpen as why:
+                gone = Error(SUBJECT_ERASED, str(why))
+                tried.append(WouldBecome(command_id=waiting.id, command="", status="rejected", events=[], error=gone))
+                continue
+            envelope, failure = handler.read(replace(held, value=value), waiting.id, waiting.principal)
             if failure is None:
                 verdict = decided_now(handler, aggregate, envelope)
                 assert verdict.reply is not None

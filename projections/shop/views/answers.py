@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 import msgspec
 
 from aggregates.shop.order import Kind
+from projections.views.personal_rows import ErasedValue
 
 Money = Annotated[
     str,
@@ -119,15 +120,17 @@ class Catalogue(TypedDict):
 
 
 class User(TypedDict):
-    """A customer."""
+    """A customer. `email_id` and `email_pending_id` are the ids of the `email` that decides who has the address."""
 
     id: str
     status: Literal["active", "deactivated"]
     country: str
-    name: str | None
-    email: str | None
-    email_pending: str | None
-    email_refused: str | None
+    name: str | ErasedValue | None
+    email: str | ErasedValue | None
+    email_id: str | None
+    email_pending: str | ErasedValue | None
+    email_pending_id: str | None
+    email_refused: str | ErasedValue | None
     position: str
     sequence: int
 

@@ -189,6 +189,10 @@ REFUSED: dict[str, tuple[Callable[[Club], None], str]] = {
         ),
         "name of At, which is within it, is marked",
     ),
+    "sealed from a new version on, which older code would take for text": (
+        next_version(changed("country", type="bytes", **MARK)),
+        "code that knows only version 1 cannot read it: country is sealed in it",
+    ),
     "added to a released event": (
         lambda club: club.write("Joined.v1", changed("country", **MARK)),
         "is released, and its field country has no mark there",

@@ -31,11 +31,11 @@ DECIDER = email.decider
 
 
 def asked(user_id: str, request: int, address: str = "a@b") -> ForeignEvent:
-    return ForeignEvent("user", user_id, "EmailChanged", {"address": address, "request": request})
+    return ForeignEvent("user", user_id, "EmailChanged", {"email_id": address, "request": request})
 
 
 def given_up(user_id: str, request: int, address: str = "a@b") -> ForeignEvent:
-    return ForeignEvent("user", user_id, "EmailGivenUp", {"address": address, "request": request})
+    return ForeignEvent("user", user_id, "EmailGivenUp", {"email_id": address, "request": request})
 
 
 def confirm(user_id: str, request: int, address: str = "a@b") -> Send:
