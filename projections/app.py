@@ -46,6 +46,7 @@ from streams.journal.port import log_name, log_type
 from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
+from streams.keys.sweeping import sweep
 from streams.observability.event_traces import TableTraces
 from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
@@ -246,6 +247,8 @@ class ReadSide(Part):
             supervisor.keep("looking whether tables are complete", self.switching.run),
             supervisor.keep("renewing the workers' secret", self._renew_secret),
         ]
+        if keys := [it.keys for it in self.contexts.values() if it.keys is not None]:
+            self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, keys)))
 
     async def revoke(self) -> None:
         self.event_streams.end()
