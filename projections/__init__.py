@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from projections.app import ReadSide
+    from projections.console.orders.subject_orders import add_subjects
     from projections.console.view import add_console
     from projections.gateway.gateway import accepted_of, add_gateway
     from projections.openapi.view import add_openapi
@@ -57,6 +58,7 @@ __all__ = [
     "add_openapi",
     "add_operations",
     "add_schemas",
+    "add_subjects",
     "add_timers",
 ]
 
@@ -88,6 +90,7 @@ _WHERE = {
     "add_openapi": "projections.openapi.view",
     "add_operations": "projections.operations.operations",
     "add_schemas": "projections.views.schemas",
+    "add_subjects": "projections.console.orders.subject_orders",
     "add_timers": "projections.timers.view",
 }
 """By public name its module, which is imported when the name is used: most of this package needs little of the rest."""

@@ -48,6 +48,7 @@ from streams.journal.position import stream_slice, stream_type
 from streams.kafka import topics
 from streams.kafka.client_factory import ClientFactory
 from streams.keys.blinding import take_blind_key
+from streams.keys.sweeping import sweep
 from streams.observability.event_traces import TableTraces
 from streams.observability.table_metrics import TableMetrics
 from streams.permissions import commands as permissions
@@ -254,6 +255,8 @@ class ReadSide(Part):
         ]
         if (keys := next((it.keys for it in self.contexts.values() if it.keys is not None), None)) is not None:
             self._tasks.append(supervisor.keep("the key of blind ids", partial(take_blind_key, keys)))
+        if keys := [it.keys for it in self.contexts.values() if it.keys is not None]:
+            self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, keys)))
 
     async def revoke(self) -> None:
         self.event_streams.end()

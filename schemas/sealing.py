@@ -98,7 +98,12 @@ class NoPlace(ValueError):
 
 
 class Sealer(Protocol):
-    """Seals and opens with the keys that are at hand: nothing here waits."""
+    """Seals and opens with the keys that are at hand: nothing here waits.
+
+    `lease` is for how long, in seconds, a key is at hand, and what was opened with it may be kept.
+    """
+
+    lease: float
 
     def seal(self, type: str, place: Place, field: str, subject: str, value: str) -> bytes:
         """The envelope of a value. Raises `KeysNeeded`, `SubjectIsErased`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from aggregates.decider import Decider
 from aggregates.process_manager import ProcessManager
+from aggregates.subject import subject
 from schemas.codec import Codec
 from schemas.drafting.drafts import drafting
 from schemas.formats import AVRO, Format
@@ -15,11 +16,12 @@ from schemas.registry import SchemaError, Schemas
 from schemas.release.check_form import classes
 from schemas.release.contract import Contract
 from schemas.release.lock import locked_state
-from streams.journal.grants import Grant, Role, journal_grants, key_grants
+from streams.journal.grants import Grant, Role, journal_grants
 from streams.journal.port import Identity, Journal
 from streams.kafka import topics
+from streams.keys.fences import Fences
 from streams.keys.keys import Keys
-from streams.keys.opening import KEYS, keys_url
+from streams.keys.opening import keys_grants
 from streams.limits import RECORD_BYTES, Limits
 from streams.open_journal import database_of, open_journal
 from streams.registry.client import RegistryAddress, SchemaRegistry
@@ -64,6 +66,9 @@ class AggregateType:
         self.events = Codec(self.event_schemas, decider.events, upcasters, format)
         self.keys = Keys.of(settings) if self.events.personal_subjects else None
         self.events.sealer = self.keys
+        tells_of_subjects = decider.type == subject.type and bool(settings.key_management)
+        self.fences = self.keys or (Fences.of(settings) if tells_of_subjects else None)
+        """The rows of keys that its workers change; None where they have to do with no persons."""
         self.commands = Codec([s for s in schemas if s.name in decider.commands], decider.commands, upcasters)
         self.commands_topic = topics.commands_topic(settings.namespace, decider.type)
         self.logs_topic = topics.logs_topic(settings.namespace, decider.type)
@@ -81,15 +86,11 @@ class AggregateType:
         return open_journal(self.settings.journal_url, self.settings.namespace, self.name)
 
     def grants(self, role: Role) -> set[Grant]:
-        """What a process of this role needs of the journal, and of the keys of persons; nothing where the store has no
-        users."""
-        settings = self.settings
-        database = database_of(settings.journal_url, settings.namespace, self.name)
+        """What a process of this role needs of the journal, and of the keys of persons where it has to do with them;
+        nothing where the store has no users."""
+        database = database_of(self.settings.journal_url, self.settings.namespace, self.name)
         granted = journal_grants(database, role) if database is not None else set()
-        if self.keys is not None:
-            keys = database_of(keys_url(settings), settings.namespace, KEYS, "KEYS_URL")
-            granted |= key_grants(keys, role) if keys is not None else set()
-        return granted
+        return granted | keys_grants(self.settings) if self.fences is not None else granted
 
     def identity(self, cluster: str = "") -> Identity:
         """Whose its journal is, with the topics of this Kafka cluster; empty: of any."""

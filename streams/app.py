@@ -26,9 +26,12 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_watch import watches
 from streams.keys.blinding import make_blind_key
+from streams.keys.keys import Keys
+from streams.keys.sweeping import sweep
 from streams.ownership.group_offsets import GroupOffsets
 from streams.permissions import commands as permissions
 from streams.principals.key_topic import KeyTopic
+from streams.processes.key_renewal import KeyRenewal
 from streams.runtime import garbage_collector
 from streams.runtime.application import Application
 from streams.runtime.part import Part
@@ -77,7 +80,7 @@ def command_app(
         topic = topics.keys_topic(settings.namespace, name)
         keys = KeyTopic(ClientFactory.of(settings), broker, topic, app.supervisor)
         served = [ServedType(app, context, journal, broker, budget, keys, new_follower) for context in contexts]
-    app.add(_Context(app, served, journal, broker, keys))
+    app.add(_Context(app, served, journal, broker, keys, budget))
     for part in served:
         app.receive(part.context.logs_topic, part.layout, f"{name}-{part.type}-logs")
         app.layouts[part.context.logs_topic] = part.layout.reader
@@ -112,9 +115,16 @@ class _Context(Part):
     """The part of a command app that its aggregate types share: Kafka, the journal, and the tasks of the worker."""
 
     def __init__(
-        self, app: Application, served: Sequence[ServedType], journal: Journal, broker: KafkaClient, keys: KeyTopic
+        self,
+        app: Application,
+        served: Sequence[ServedType],
+        journal: Journal,
+        broker: KafkaClient,
+        keys: KeyTopic,
+        budget: Budget,
     ) -> None:
         self._app = app
+        self._budget = budget
         self._keys = keys
         self._served = served
         self._journal = journal
@@ -127,6 +137,13 @@ class _Context(Part):
         """The group that is told how far commands are; it has no members."""
         self._tasks: list[asyncio.Task[None]] = []
         self._offsets = GroupOffsets(self._covered, partial(broker.commit_offsets, self._group))
+        self._opens = [part for part in served if part.context.keys is not None]
+        """The types with personal fields."""
+        self._renewal: KeyRenewal | None = None
+        if self._opens:
+            first = self._opens[0]
+            assert first.context.keys is not None, "so they were chosen"
+            self._renewal = KeyRenewal(first.context.keys, lambda: 0 in first.partitions_served, app.instruments)
 
     def _covered(self) -> dict[str, Mapping[int, int]]:
         return {part.context.commands_topic: part.covered for part in self._served}
@@ -139,6 +156,10 @@ class _Context(Part):
         replies = self._replies, topics.reply_topic(gateway, settings.partitions, *([topics.WRITE] if by_http else []))
         return Rights((*replies, self._key_topic), groups=(self._group,), prefixes=settings.reply_prefixes)
 
+    @property
+    def limits(self) -> Sequence[str]:
+        return [self._renewal.limit] if self._renewal is not None and self._renewal.limit else []
+
     async def start(self) -> None:
         garbage_collector.tune(YOUNG_OBJECTS)
         with stop_on_user_error():
@@ -150,10 +171,20 @@ class _Context(Part):
         rights = self._app.rights
         self._tasks += watches(self._broker, [*rights.topics, *rights.others], rights.groups, supervisor)
         self._tasks.append(supervisor.keep("telling Kafka how far commands are", self._offsets.run))
+        if keys := self._all_keys:
+            self._tasks.append(supervisor.keep("what was open of persons", partial(sweep, keys, self._budget.expire)))
+        if self._renewal is not None:
+            self._tasks.append(supervisor.keep("renewing the keys of persons", self._renewal.run))
         for part in self._served:
             self._tasks.append(supervisor.keep(f"the layout of {part.type}", part.follow_layout))
             if part.router is not None:
                 self._tasks.append(supervisor.keep(f"what {part.type} hears", part.router.run))
+
+    @property
+    def _all_keys(self) -> list[Keys]:
+        """The caches of keys of persons in this worker."""
+        routers = [part.router.keys for part in self._served if part.router is not None]
+        return [keys for keys in (*(part.context.keys for part in self._opens), *routers) if keys is not None]
 
     async def _prepare(self) -> None:
         settings, contexts = self._app.settings, [part.context for part in self._served]

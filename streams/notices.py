@@ -26,6 +26,7 @@ Kind = Literal[
     "file-unreadable",
     "host-down",
     "journal-hole",
+    "keys-not-renewed",
     "keys-unreadable",
     "letter-too-large",
     "no-replies",

@@ -18,21 +18,23 @@ from streams.concurrency.supervisor import Supervisor
 from streams.deciding.cache import Budget, Cache
 from streams.deciding.command_handler import CommandHandler
 from streams.deciding.group_handler import GroupHandler
-from streams.journal.grants import Role
+from streams.journal.grants import Grant, Role
 from streams.journal.layout import LogSpan
-from streams.journal.port import Journal, log_name
+from streams.journal.port import Commit, Journal, log_name
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.command_reader import KafkaCommandReader
 from streams.kafka.command_slices import CommandSlices
 from streams.kafka.topic_metadata import TopicMetadata
+from streams.keys.opening import keys_grants
 from streams.observability import catalog
 from streams.observability.event_traces import SendTraces
 from streams.observability.instruments import Instruments
 from streams.observability.owner_metrics import OwnerMetrics
 from streams.observability.owner_traces import OwnerTraces
 from streams.ownership.assignment import Assignment
+from streams.ownership.derivation import Dispatch
 from streams.ownership.follower import LogFollower
 from streams.ownership.layout_watch import LayoutWatch
 from streams.ownership.owner import Owner
@@ -153,9 +155,15 @@ class ServedType(Part):
         return Rights(
             tuple(self.topics),
             groups=() if self.router is None else (self.router.group,),
-            grants=frozenset(self.context.grants(Role.OWNER)),
+            grants=frozenset(self._grants),
             anywhere=(self.type,) if process is not None and not process.sends_to else (),
         )
+
+    @property
+    def _grants(self) -> set[Grant]:
+        granted = self.context.grants(Role.OWNER)
+        hears_of_persons = self.router is not None and self.router.keys is not None
+        return granted | keys_grants(self.context.settings) if hears_of_persons else granted
 
     # -- a rebalance -----------------------------------------------------------------------------------
 
@@ -219,11 +227,23 @@ class ServedType(Part):
             replies=self._replies,
             commands=CommandSlices(self._broker, context.commands_topic, span.slices, self._events_topic),
             waiting=waiting,
-            dispatch=self._dispatcher.dispatch if self._dispatcher is not None else None,
+            dispatch=self._dispatch(follower),
             follower=follower,
             metrics=self._metrics,
             traces=self._traces,
         )
+
+    def _dispatch(self, follower: LogFollower | None) -> Dispatch | None:
+        """Does what commits cause: what a follower does of it, then the commands that they send."""
+        dispatcher = self._dispatcher
+        if dispatcher is None or follower is None:
+            return dispatcher.dispatch if dispatcher is not None else None
+
+        async def both(commits: Sequence[Commit]) -> None:
+            await follower.before_sending(commits)
+            await dispatcher.dispatch(commits)
+
+        return both
 
     def new_reader(self, slices: Sequence[int]) -> KafkaCommandReader:
         return KafkaCommandReader(ClientFactory.of(self.context.settings), self.context.commands_topic, slices)

@@ -235,6 +235,10 @@ PROCESSES = Dashboard(
             Panel("Seconds of the latest", "s", {"{{log}}": "max by (log) (sourced_timers_late_seconds)"}),
             Panel("Seconds from due to fired", "s", quantiles("sourced_timer_delay_seconds")),
         ],
+        "Keys of persons": [
+            Panel("Age of the key that wraps them", "s", {"age": "max(sourced_key_period_age_seconds)"}),
+            Panel("Renewals", "short", {"{{outcome}}": "sum by (outcome) (increase(sourced_key_renewals_total[1d]))"}),
+        ],
     },
 )  # fmt: skip
 

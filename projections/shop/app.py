@@ -1,6 +1,7 @@
 """The shop's read side: `faust -A projections.shop.app worker`."""
 
 from projections.app import ReadSide
+from projections.console.orders.subject_orders import add_subjects
 from projections.console.view import add_console
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.openapi.view import add_openapi
@@ -54,6 +55,7 @@ with stop_on_user_error():
     accepted = accepted_of(contexts.values())
     add_gateway(side, accepted)
     add_console(side, accepted)
+    add_subjects(side)
     add_openapi(side, "Shop", ABOUT)
     app = side.app
     cli.register(app, settings)

@@ -7,6 +7,7 @@ from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from aggregates.subject import subject
 from aggregates.timer import timer
 from projections.shop.analytics.baskets import baskets
 from projections.shop.analytics.recommendation import bought_together
@@ -41,7 +42,8 @@ TABLES = [
 
 
 def contexts_of(settings: Settings) -> dict[str, AggregateType]:
-    """The shop's aggregate types, and the engine's timers. Raises `SchemaError`."""
+    """The shop's aggregate types, and the engine's: timers, and persons who were forgotten. Raises `SchemaError`."""
     kinds = ("orders", order), ("products", product), ("users", user), ("users", email), ("checkout", checkout)
     contexts = {kind.type: AggregateType(name, kind, settings, "shop") for name, kind in kinds}
-    return {**contexts, timer.type: AggregateType("timers", timer, settings, "engine")}
+    engine = {kind.type: AggregateType("timers", kind, settings, "engine") for kind in (timer, subject)}
+    return {**contexts, **engine}

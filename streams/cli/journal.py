@@ -132,7 +132,7 @@ async def set_up(contexts: Mapping[str, AggregateType], more: Sequence[topics.To
     for context in contexts.values():
         async with errors_as_one_line(context.settings):
             yield await _set_up_journal(context, cluster)
-    keys = next((context.keys for context in contexts.values() if context.keys is not None), None)
+    keys = next((context.fences for context in contexts.values() if context.fences is not None), None)
     if keys is not None:
         async with errors_as_one_line(settings):
             yield f"keys of persons: {'made' if await keys.set_up() else 'found'}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -21,6 +23,7 @@ objects of its state take: measured with orders, whose lines are small; large te
 MEASURE_BYTES = 4 * 1024
 """A state is measured again when its events of so many bytes, and of as many as it had, are not in its measure."""
 _MOST_SHARED = 1_000
+FOR_EVER = math.inf
 
 _shared: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -45,6 +48,7 @@ class Aggregate:
     unmeasured_bytes    of the events since then, as which the growth of the state is counted
     outcome_bytes    about what its outcomes take of memory
     cached           its weight as the cache has counted it
+    open_until       when it is to be loaded again, on the monotonic clock, since it may hold what is personal, opened
     """
 
     state: Any
@@ -59,6 +63,7 @@ class Aggregate:
     unmeasured_bytes: int = 0
     outcome_bytes: int = 0
     cached: int = 0
+    open_until: float = FOR_EVER
 
     @property
     def weight(self) -> int:
@@ -207,6 +212,11 @@ class Budget:
         for other in list(self._caches):
             other.shrink()
 
+    def expire(self) -> None:
+        """Have all caches forget what was opened too long ago."""
+        for cache in list(self._caches):
+            cache.expire()
+
     def leave(self, cache: Cache) -> None:
         """One less."""
         self._caches.discard(cache)
@@ -221,6 +231,7 @@ class Cache:
         self._budget = Budget(budget) if isinstance(budget, int) else budget
         self._aggregates: OrderedDict[str, Aggregate] = OrderedDict()
         self._derived_nr = 0
+        self._follow: Callable[[], int] = lambda: 0
         self._before: list[Cache] = []
         self._budget.join(self)
 
@@ -234,6 +245,21 @@ class Cache:
     def limit(self) -> int:
         """The bytes that it may take, as caches come and go."""
         return self._budget.share
+
+    def follow(self, derived_nr: Callable[[], int]) -> None:
+        """Ask this for the newest commit that is derived."""
+        self._follow = derived_nr
+
+    def _can_go(self, aggregate: Aggregate) -> bool:
+        """Whether what it holds was opened too long ago, and it can be loaded again."""
+        if aggregate.open_until == FOR_EVER or aggregate.open_until >= time.monotonic():
+            return False
+        return aggregate.nr <= max(self._derived_nr, self._follow())
+
+    def expire(self) -> None:
+        """Forget what was opened too long ago: a person may be forgotten since."""
+        for aggregate_id in [id for id, aggregate in self._aggregates.items() if self._can_go(aggregate)]:
+            self.weight -= self._aggregates.pop(aggregate_id).cached
 
     def go_on_from(self, others: Iterable[Cache]) -> None:
         """Have also what these others have, which nobody else changes any more, until it takes too much."""
@@ -253,11 +279,11 @@ class Cache:
         self.weight = 0
 
     def take(self, aggregate_id: str) -> Aggregate | None:
-        """Take an aggregate out, for as long as a group works on it."""
+        """Take an aggregate out, for as long as a group works on it; none that was opened too long ago."""
         aggregate = self._aggregates.pop(aggregate_id, None)
         if aggregate is not None:
             self.weight -= aggregate.cached
-            return aggregate
+            return None if self._can_go(aggregate) else aggregate
         return next((found for other in self._before if (found := other.take(aggregate_id)) is not None), None)
 
     def put(self, aggregate_id: str, aggregate: Aggregate) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -31,6 +32,7 @@ async def load_aggregate(
     Raises `Unavailable`, `NotReadableYet` when there is an event or a note that this code does not know, and
     `EvolveFailed`.
     """
+    began = time.monotonic()
     aggregate = Aggregate(decider.initial)
     snapshot = await journal.snapshot(decider.type, aggregate_id)
     if snapshot is not None and snapshot.version == decider.state_version:
@@ -64,4 +66,6 @@ async def load_aggregate(
                     f"a note {note.type} that this version cannot read: deploy the version that knows it"
                 )
             aggregate.note(note, nr)
+    if codec.sealer is not None:
+        aggregate.open_until = began + codec.sealer.lease
     return aggregate

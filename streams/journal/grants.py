@@ -76,12 +76,6 @@ def journal_grants(database: Database, role: Role) -> set[Grant]:
     }
 
 
-def key_grants(database: Database, role: Role) -> set[Grant]:
-    """What a process of this role needs of the keys of persons: an owner makes them, all others open with them."""
-    verbs: tuple[Verb, ...] = ("SELECT", *(_KEEPS if role is Role.OWNER else ()))
-    return {Grant(database, "subject_keys", verb) for verb in verbs}
-
-
 def read_model_grants(database: Database) -> set[Grant]:
     """What a process needs that keeps tables in a read model."""
     return {Grant(database, ANY, verb) for verb in VERBS}

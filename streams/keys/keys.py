@@ -29,8 +29,9 @@ from msgspec.structs import replace
 from aggregates.personal import Sealed
 from schemas.sealing import SEALED, KeysNeeded, Place, SubjectIsErased
 from streams.concurrency.retry import until_it_answers
-from streams.journal.port import JournalMissing, Unavailable
+from streams.journal.port import Unavailable
 from streams.keys import envelope
+from streams.keys.fences import Fences, may_create_keys
 from streams.keys.management.port import KeyDestroyed, KeyManagement
 from streams.keys.opening import keys_url, open_key_management, open_key_rows
 from streams.keys.port import KeyRow, KeyRows
@@ -53,11 +54,13 @@ from streams.keys.records import (
     wrap,
 )
 from streams.moments import now
-from streams.settings import Settings, is_here
+from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64
+SWEEPS_A_LEASE = 4
+"""So often in the time of a lease it is looked what is to be out of memory."""
 ATTEMPTS = 20
 """Of a conditional write that others get in the way of; each of them has got something done."""
 
@@ -88,7 +91,7 @@ class Renewal:
     destroyed: list[int] = field(default_factory=list)
 
 
-class Keys:
+class Keys(Fences):
     """The keys of a namespace, and the `Sealer` of its codecs.
 
     `seal` and `open` do not wait: they raise `KeysNeeded`, and `fetch` gets what is needed. The store is opened at the
@@ -106,17 +109,13 @@ class Keys:
         period: timedelta = timedelta(days=7),
         may_create: bool = True,
     ) -> None:
-        self._rows = rows
+        super().__init__(rows, period=period, may_create=may_create)
         self.management = management
         self.namespace = namespace
         self.lease = lease
         self._most = most
-        self._period = period
-        self._may_create = may_create
         self._held: dict[str, _Held] = {}
         self._periods: dict[int, tuple[AESGCM, float]] = {}
-        self._opening = asyncio.Lock()
-        self._is_open = False
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self.fetched = 0
         """Keys that were fetched, for tests and figures."""
@@ -135,43 +134,16 @@ class Keys:
             lease=settings.key_lease_seconds,
             most=settings.key_cache,
             period=timedelta(days=settings.key_days),
-            may_create=settings.setup == "always" or (settings.setup == "auto" and is_here(url, "KEYS_URL")),
+            may_create=may_create_keys(settings),
         )
-
-    async def open(self) -> None:
-        """Connect, and make what is missing where that is allowed. Cheap to repeat. Raises `Unavailable`,
-        `JournalMissing`, `SettingsError`."""
-        async with self._opening:
-            if self._is_open:
-                return
-            try:
-                await self._rows.open()
-            except JournalMissing:
-                if not self._may_create:
-                    raise
-                await self._rows.create()
-                await self._rows.open()
-            self._is_open = True
-
-    async def set_up(self) -> bool:
-        """Make what the keys are kept in, and whether it was missing. Raises as `open` does."""
-        try:
-            await self._rows.open()
-        except JournalMissing:
-            await self._rows.create()
-            return True
-        await self._rows.close()
-        return False
 
     async def close(self) -> None:
         """Forget all keys, and let go of connections."""
         self._held.clear()
         self._periods.clear()
-        async with self._opening:
-            if self._is_open:
-                self._is_open = False
-                await self._rows.close()
-                await self.management.close()
+        if self._is_open:
+            await super().close()
+            await self.management.close()
 
     # -- sealing and opening: nothing here waits -----------------------------------------------------------------------
 
@@ -222,6 +194,19 @@ class Keys:
         while len(self._held) > self._most:
             del self._held[next(iter(self._held))]
 
+    @property
+    def held(self) -> Collection[str]:
+        """The subjects of which a key, or that there is none, is in memory."""
+        return self._held.keys()
+
+    def expire(self) -> None:
+        """Have keys out of memory whose lease is over."""
+        at = time.monotonic()
+        for subject in [subject for subject, held in self._held.items() if held.until < at]:
+            del self._held[subject]
+        for number in [number for number, (_, until) in self._periods.items() if until < at]:
+            del self._periods[number]
+
     async def fetch_needed(self, needed: KeysNeeded) -> None:
         """What a `KeysNeeded` asks for."""
         await self.fetch(needed.subjects, needed.create)
@@ -262,7 +247,9 @@ class Keys:
     async def _inserted(self, id: str, row: KeyRow | None, former: SubjectKey | None) -> KeyRow:
         period, cipher = await self._current()
         secret, number = new_key(), former.number + 1 if former is not None else 1
-        key = SubjectKey(number, "new", period, wrap(cipher, secret, id, number), fingerprint(secret), now())
+        wrapped = wrap(cipher, secret, id, number)
+        erasures = former.erasures if former is not None else 0
+        key = SubjectKey(number, "new", period, wrapped, fingerprint(secret), now(), erasures=erasures)
         if row is None:
             return await self._rows.insert(id, encode(key))
         return await self._rows.replace(id, row.version, encode(key)) or row
@@ -288,11 +275,11 @@ class Keys:
     # -- periods -------------------------------------------------------------------------------------------------------
 
     async def _period_row(self, number: int) -> KeyRow | None:
-        return (await self._rows.get([period_id(number)])).get(period_id(number))
+        return await self._row(period_id(number))
 
     async def _current(self) -> tuple[int, AESGCM]:
         """The current period, made where there is none yet, and its cipher."""
-        row = (await self._rows.get([CURRENT])).get(CURRENT)
+        row = await self._row(CURRENT)
         if row is None:
             number = await self._begin(1)
             row = await self._rows.insert(CURRENT, encode(Current(number)))
@@ -326,7 +313,7 @@ class Keys:
     async def renew_if_due(self) -> Renewal | None:
         """Renew when the current period has lasted long enough, or an older one is not destroyed yet."""
         await self.open()
-        row = (await self._rows.get([CURRENT])).get(CURRENT)
+        row = await self._row(CURRENT)
         if row is None:
             return None
         number = decode_current(row.value).number
@@ -343,7 +330,9 @@ class Keys:
         await self.open()
         number, _ = await self._current()
         if begin:
+            # The number is that of the very row that is replaced: else one who is late would turn it back.
             row = (await self._rows.get([CURRENT]))[CURRENT]
+            number = decode_current(row.value).number
             await self._begin(number + 1)
             changed = await self._rows.replace(CURRENT, row.version, encode(Current(number + 1)))
             number = decode_current((changed or row).value).number
@@ -403,60 +392,13 @@ class Keys:
         self._periods.pop(number, None)
         return dead
 
-    # -- erasure -------------------------------------------------------------------------------------------------------
-
-    async def look(self, subject: str) -> SubjectKey | None:
-        """What is known of a subject's key, which stays wrapped; None where there never was one. Raises
-        `Unavailable`."""
-        await self.open()
-        id = subject_id(subject)
-        row = (await self._rows.get([id])).get(id)
-        return None if row is None else decode_subject(row.value)
-
-    async def erase(self, subject: str, reason: str = "") -> SubjectKey:
-        """Put the fence in the place of a subject's key, or where it would be. Safe to repeat: the first one stays.
-        Raises `Unavailable`; the outcome is open then, and it is to be asked again."""
-        await self.open()
-        id = subject_id(subject)
-        row = (await self._rows.get([id])).get(id)
-        while True:
-            key = decode_subject(row.value) if row is not None else SubjectKey(0, "allowed", 0, b"", b"", now())
-            if key.state == "erased":
-                self.drop([subject])
-                return key
-            fence = encode(replace(key, state="erased", period=0, wrapped=b"", at=now(), reason=reason))
-            row = await (self._rows.insert(id, fence) if row is None else self._rows.replace(id, row.version, fence))
-
-    async def allow(self, subject: str, reason: str = "") -> SubjectKey | None:
-        """Let an erased subject have another key, with the next number. What was erased stays so. None where there
-        never was a key. Raises `Unavailable`."""
-        await self.open()
-        id = subject_id(subject)
-        row = (await self._rows.get([id])).get(id)
-        while row is not None:
-            key = decode_subject(row.value)
-            if key.state != "erased":
-                self.drop([subject])
-                return key
-            row = await self._rows.replace(
-                id, row.version, encode(replace(key, state="allowed", at=now(), reason=reason))
-            )
-        return None
-
-    async def dead_by(self) -> datetime | None:
-        """By when no copy of a key that is erased now can be unwrapped any more, should the next renewal be in time;
-        None before the first key. With AWS seven days later."""
-        row = (await self._rows.get([CURRENT])).get(CURRENT)
-        if row is None:
-            return None
-        period = await self._period_row(decode_current(row.value).number)
-        return None if period is None else decode_period(period.value).began + self._period
+    # -- blind ids -----------------------------------------------------------------------------------------------------
 
     async def blind_key(self, create: bool = True) -> bytes:
         """The key of blind ids, which is made once and stays: see `aggregates.personal.blind`. Empty where there is
         none yet, and it is not to be made here. Raises `Unavailable`."""
         await self.open()
-        row = (await self._rows.get([BLIND])).get(BLIND)
+        row = await self._row(BLIND)
         _, secret = await self._settled(BLIND, row, create) if create or row is not None else (None, b"")
         return secret
 

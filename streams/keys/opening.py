@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from streams.journal.grants import Grant, Verb
 from streams.keys.management.file import FileKeys
 from streams.keys.management.port import KeyManagement
 from streams.keys.memory import MemoryKeyRows
 from streams.keys.port import KeyRow, KeyRows
+from streams.open_journal import database_of
 from streams.settings import Settings, SettingsError, is_here, split_url, without_login
 
 KEYS = "keys"
 """The name of the keyspace, schema or file behind the namespace, as contexts have one."""
+
+TABLE = "subject_keys"
 
 _rows: dict[tuple[str, str], dict[str, KeyRow]] = {}
 
@@ -83,3 +87,14 @@ def keys_url(settings: Settings) -> str:
 def is_development(settings: Settings) -> bool:
     """Whether journals and keys are on this machine: then keys in files will do."""
     return is_here(settings.journal_url, "JOURNAL_URL") and is_here(keys_url(settings), "KEYS_URL")
+
+
+def keys_grants(settings: Settings) -> set[Grant]:
+    """What a worker needs of the keys of persons: to read them, to make one, and to change one's state. Nobody deletes
+    one. Nothing where the store has no users. Raises `SettingsError`."""
+    setting = "KEYS_URL" if settings.keys_url else "JOURNAL_URL"
+    database = database_of(keys_url(settings), settings.namespace, KEYS, setting)
+    if database is None:
+        return set()
+    verbs: tuple[Verb, ...] = ("SELECT", "INSERT", "UPDATE")
+    return {Grant(database, TABLE, verb) for verb in verbs}

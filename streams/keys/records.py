@@ -28,6 +28,7 @@ class SubjectKey(msgspec.Struct, frozen=True, array_like=True):
     fingerprint   of the key, by which the erased one is known
     at            of the last change of the state, UTC
     reason        why it was erased, or allowed again, for people
+    erasures      how often it was: the number of the last one
     """
 
     number: int
@@ -37,6 +38,7 @@ class SubjectKey(msgspec.Struct, frozen=True, array_like=True):
     fingerprint: bytes
     at: datetime
     reason: str = ""
+    erasures: int = 0
 
     @property
     def has_key(self) -> bool:
@@ -108,3 +110,10 @@ def unwrap(cipher: AESGCM, wrapped: bytes, id: str, number: int) -> bytes:
 
 def _bound(id: str, number: int) -> bytes:
     return f"{number} {id}".encode()
+
+
+def next_erasure(key: SubjectKey | None) -> int:
+    """The number that an erasure has which is ordered now: of one who is erased already that of the last one."""
+    if key is None:
+        return 1
+    return max(1, key.erasures + (key.state != "erased"))

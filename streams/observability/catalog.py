@@ -87,6 +87,10 @@ TIMERS_LATE_SECONDS = gauge("sourced_timers_late_seconds", "For how long the old
 TIMER_DELAY = histogram(
     "sourced_timer_delay_seconds", "From a timer being due to the decision that fires it", buckets=DELAY
 )
+KEY_PERIOD_AGE = gauge(
+    "sourced_key_period_age_seconds", "Age of the key that wraps those of persons, which is renewed every KEY_DAYS"
+)
+KEY_RENEWALS = counter("sourced_key_renewals_total", "Renewals of the keys of persons, also failed ones", "outcome")
 
 # -- the read side: workers that publish events, keep tables and answer ------------------------------------------------
 

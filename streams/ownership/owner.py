@@ -98,6 +98,7 @@ class Owner:
         self.intakes = {slice: PartitionIntake(self.log, slice, commands, self.queue) for slice in span.slices}
         self.held = HeldSlices(waiting)
         self.derivation = Derivation(self.log, handler.decider.type, journal, dispatch)
+        handler.cache.follow(lambda: self.derivation.derived_nr)
         self._parents = parents
         self._hinted: Commit | None = None
         """The newest one of this owner that has events: hints name the one before."""

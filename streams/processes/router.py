@@ -21,6 +21,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from aggregates.process_manager import ProcessManager
+from aggregates.subject import subject
 from schemas.registry import Schemas
 from schemas.sealing import KeysNeeded, mark_texts
 from streams.concurrency.retry import until_it_answers
@@ -38,6 +39,8 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+ENGINE = "engine"
+"""The schema root of the engine's own aggregates."""
 RECORDS_AT_ONCE = 2_000
 WAIT_MS = 1_000
 FETCH_WAIT_MS = 100
@@ -82,11 +85,14 @@ class Router:
         self._broker = broker
         self._commands_topic = topics.commands_topic(settings.namespace, manager.type)
         self._dead_letters_topic = topics.dead_letters_topic(settings.namespace, manager.type)
-        heard = {source: Schemas.load(schema_root, source) for source in manager.hears}
+        # The engine says itself what its subjects are: no context has a copy.
+        roots = {source: ENGINE if source == subject.type else schema_root for source in manager.hears}
+        heard = {source: Schemas.load(root, source) for source, root in roots.items()}
         is_personal = any(mark_texts(schema) for schemas in heard.values() for schema in schemas)
-        self._sealer = Keys.of(settings) if is_personal else None
+        self.keys = Keys.of(settings) if is_personal else None
+        """Those of persons, where something that it hears is personal."""
         self._meanings = {
-            topics.events_topic(settings.namespace, source): EventMeaning(manager, source, schemas, keys, self._sealer)
+            topics.events_topic(settings.namespace, source): EventMeaning(manager, source, schemas, keys, self.keys)
             for source, schemas in heard.items()
         }
         self._held: dict[TopicPartition, tuple[float, str]] = {}
@@ -181,13 +187,13 @@ class Router:
             try:
                 return meaning.hear(event, self._settings.partitions, self._source, traced)
             except KeysNeeded as needed:
-                assert self._sealer is not None, "it is who needs them"
-                await waiting_for(self._sealer, needed)
+                assert self.keys is not None, "it is who needs them"
+                await waiting_for(self.keys, needed)
 
     async def close(self) -> None:
         """Let go of the keys of persons."""
-        if self._sealer is not None:
-            await self._sealer.close()
+        if self.keys is not None:
+            await self.keys.close()
 
     async def _publish(self, partition: int, records: list[ProducerRecord]) -> None:
         """Send commands of one partition in order; durable on return. One that is too large for its topic, since it is

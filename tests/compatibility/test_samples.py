@@ -14,6 +14,7 @@ from aggregates.shop.email import email
 from aggregates.shop.order import order
 from aggregates.shop.product import product
 from aggregates.shop.user import user
+from aggregates.subject import subject
 from aggregates.timer import timer
 from schemas.codec import Codec
 from schemas.formats import FORMATS
@@ -23,9 +24,10 @@ from schemas.sealing import shown
 
 FOLDER = Path(__file__).parent
 DECIDERS: dict[str, Decider[Any, Any, Any]] = {
-    decider.type: decider for decider in (order, product, user, checkout.decider, email.decider, timer.decider)
+    decider.type: decider
+    for decider in (order, product, user, checkout.decider, email.decider, timer.decider, subject.decider)
 }
-FOLDERS = {"timer": "engine"}
+FOLDERS = {"timer": "engine", "subject": "engine"}
 COMMAND = "faust -A projections.shop.app schemas sample"
 
 

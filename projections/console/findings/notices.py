@@ -79,6 +79,12 @@ MEANINGS: Mapping[str, Meaning] = {
         "act",
         ("journal", "verify"),
     ),
+    "keys-not-renewed": Meaning(
+        "The keys of persons cannot be renewed",
+        "See whether the key management answers this worker, and lets it: whoever was forgotten is readable in old"
+        " copies of the keys until then.",
+        lasts=True,
+    ),
     "keys-unreadable": Meaning(
         "The keys of an issuer of tokens cannot be read",
         "See whether the issuer answers this worker: keys of the last day go on to count.",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import click
+import msgspec
 from faust.cli import argument, option
 
+from aggregates.subject import AllowSubject, Command, ForgetSubject, subject
 from streams.cli.audit.orders import REASON, ordered
+from streams.cli.kafka import SOURCE, check_id, kafka, partitions_by_topic, produce
 from streams.cli.run import ERROR, USAGE, CliError, TypesCommand, command, indented
+from streams.deciding.messages import command_headers
 from streams.journal.port import JournalMissing, Unavailable
+from streams.kafka.topics import commands_topic
 from streams.keys.keys import Keys
 from streams.keys.management.port import KeyDestroyed
-from streams.keys.records import SubjectKey
-from streams.moments import in_utc
-from streams.settings import SettingsError
+from streams.keys.receipt import Receipt, receipt
+from streams.keys.records import SubjectKey, next_erasure
+from streams.settings import Settings, SettingsError
 
 ACTIONS = ["show", "forget", "allow", "renew"]
 
@@ -36,24 +41,35 @@ async def keys_of(self: TypesCommand) -> AsyncIterator[Keys]:
         await keys.close()
 
 
-async def receipt(keys: Keys, subject: str, key: SubjectKey | None) -> dict[str, Any]:
-    """What is known of a subject, and by when the last copy is dead: for who has asked, and for an auditor."""
-    if key is None:
-        return {"subject": subject, "state": "unknown", "key": "nothing was ever sealed for this subject"}
-    state = "living" if key.has_key else key.state
-    told: dict[str, Any] = {"subject": subject, "state": state, "keys": key.number, "since": in_utc(key.at, "seconds")}
-    if key.reason:
-        told["reason"] = key.reason
-    if key.fingerprint:
-        told["fingerprint"] = key.fingerprint.hex()
-    if state in ("erased", "allowed"):
-        dead = await keys.dead_by()
-        told |= {
-            "workers": f"read and write nothing more of it {keys.lease:g} s after that, at the latest",
-            "copies_of_the_key": "dead with the renewal after that" + ("" if dead is None else f", due {in_utc(dead)}"),
-            "key_management": str(keys.management),
-        }
-    return told
+async def _tell(settings: Settings, id: str, command: Command) -> None:
+    """Have the log of subjects take a command, which is on Kafka when this returns. Where nobody has ever served it
+    nobody is told. Raises `CliError`."""
+    topic = commands_topic(settings.namespace, subject.type)
+    async with kafka(settings):
+        if topic not in await partitions_by_topic(settings):
+            click.echo(f"there is no topic {topic}: no process manager is told, until `streams.timers` runs", err=True)
+            return
+        headers = command_headers(str(uuid.uuid4()), type(command).__name__, SOURCE)
+        await produce(settings, topic, msgspec.json.encode(command), id.encode(), headers)
+
+
+def _print(told: Receipt) -> None:
+    click.echo(indented(msgspec.to_builtins(told)))
+
+
+async def _forget(self: TypesCommand, keys: Keys, id: str, reason: str) -> SubjectKey:
+    """Put the fence, when it is ordered: whatever ends between, the owner of the subject does it. Raises `CliError`,
+    and what the store raises."""
+    erasure = next_erasure(await keys.look(id))
+    await _tell(self.settings, id, ForgetSubject(erasure))
+    return await keys.erase(id, reason, erasure)
+
+
+async def _allow(self: TypesCommand, keys: Keys, id: str, reason: str) -> SubjectKey | None:
+    key = await keys.allow(id, reason)
+    if key is not None and key.erasures:
+        await _tell(self.settings, id, AllowSubject(key.erasures))
+    return key
 
 
 @command(
@@ -69,10 +85,11 @@ async def subjects(self: TypesCommand, action: str, id: str | None, yes: bool, r
     faust -A <app> subjects show 17850
     faust -A <app> subjects forget 17850 --reason "asked for on 30 November"
     faust -A <app> subjects allow 17850 --reason "is a customer again"
-    faust -A <app> subjects renew    # once a week: wraps all living keys anew, destroys what wrapped them before
+    faust -A <app> subjects renew    # wraps all living keys anew, destroys what wrapped them: workers do it every week
 
     What was sealed for a person who is forgotten nobody can ever read again, in no copy. A receipt is printed, which
-    says by when that is so. `allow` brings nothing back: what is sealed from then on has another key.
+    says by when that is so. `allow` brings nothing back: what is sealed from then on has another key. Process managers
+    are told of both, where a worker of `streams.timers` runs.
 
     Exit code: 1 when a store or the key management does not answer, 2 when no event here has a personal field.
     """
@@ -84,17 +101,18 @@ async def subjects(self: TypesCommand, action: str, id: str | None, yes: bool, r
             return None
         if not id:
             raise CliError(USAGE, f"subjects {action}: say which ID")
+        check_id("id", id)
         if action == "show":
-            click.echo(indented(await receipt(keys, id, await keys.look(id))))
+            _print(await receipt(keys, id, await keys.look(id)))
             return None
         if action == "forget" and not yes and not click.confirm(f"Forget {id} for ever?", err=True):
             raise CliError(USAGE, "nothing was done: say --yes")
         async with ordered(self, f"subjects {action}", reason, {"id": id}) as order:
             if action == "forget":
-                key: SubjectKey | None = await keys.erase(id, reason)
+                key: SubjectKey | None = await _forget(self, keys, id, reason)
                 order.effect = f"{id} is erased"
             else:
-                key = await keys.allow(id, reason)
+                key = await _allow(self, keys, id, reason)
                 order.effect = f"{id} may have another key" if key is not None else f"{id} never had a key"
-            click.echo(indented(await receipt(keys, id, key)))
+            _print(await receipt(keys, id, key))
     return None

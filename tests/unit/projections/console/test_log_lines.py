@@ -65,6 +65,8 @@ LINES: list[tuple[str, str]] = [
     ("`10.0.0.5 has 1000 connections", "said:client-connections"),
     ("`HTTP_GRANTS_FILE=..; what stood there before", "said:file-unreadable"),
     ("`the keys of https://.. cannot be read", "said:keys-unreadable"),
+    ("`keys of persons cannot be renewed", "said:keys-not-renewed"),
+    ("`keys of persons: period 3", COURSE),
     ("`tokens come to this port in the clear", "said:tokens-in-clear"),
     ("`pause of orders, ordered by", "paused"),
     ("`http://..:6066 answered 403", "said:worker-disbelieved"),
