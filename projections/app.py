@@ -192,7 +192,7 @@ class ReadSide(Part):
     def rows_of(self, kept: Table) -> Rows:
         """The store of a projection."""
         if isinstance(kept.how, ReadModelRows):
-            return self._read_model.rows
+            return self._read_model.database
         return (self.sql if isinstance(kept.how, SqlColumns) else self.local)[kept.projection.source]
 
     def _placed_with(self, kept: Table) -> LocalRows:

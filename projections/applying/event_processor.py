@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from projections.applying.event_reader import Event
 from projections.applying.event_source import Batch, EventSource, PublishedStream
 from projections.applying.fold import FoldResult, MissingEvents, TableFold
 from projections.applying.progress import Progress
-from projections.stores.rows import Checkpoint, Rows
+from projections.stores.rows import Changes, Checkpoint, Rows
 from streams.journal.position import BEGINNING, Place
 from streams.kafka.published_through import JournalBehind
 
@@ -131,7 +131,11 @@ class EventProcessor:
         """Apply a batch; the caller holds `changing`. Returns the tables whose store failed while those of others did
         not: they are not among `tables` any more. Raises what is raised for all tables.
         """
-        failed = await self._apply(batch.events) if batch.events else []
+        if batch.events:
+            failed = await self._apply(batch.events)
+        else:  # nothing comes: tables that begin anew are to pass no events again
+            failed = []
+            await save_places(self.tables)
         at_goal = batch.offset is not None and batch.offset >= self._end_at_first()
         if batch.offset is not None:
             self.offset = self.progress.offset = batch.offset
@@ -179,9 +183,28 @@ class EventProcessor:
             for table, folded in results:
                 if folded.waiting:
                     await self._dead_letters.keep(partition, table.table, folded.waiting)
-            await rows.save(partition, {table.table: folded.changes for table, folded in results})
+            stored = {table.table: folded.changes for table, folded in results if table.must_be_stored(folded)}
+            if stored:
+                await rows.save(partition, stored)
         except Exception as error:
             return {table.table: error for table, _ in results}
         for table, folded in results:
-            table.kept(folded)
+            table.kept(folded, table.table in stored)
         return {}
+
+
+async def save_places(tables: Iterable[TableFold]) -> None:
+    """Have the stores know how far these tables are, where that has waited. It goes on waiting where a store fails."""
+    stores: defaultdict[tuple[Rows, int], list[TableFold]] = defaultdict(list)
+    for table in tables:
+        if table.unsaved:
+            stores[table.rows, table.partition].append(table)
+    for (rows, partition), its in stores.items():
+        moved = {table.table: Changes(table.place) for table in its}
+        try:
+            await rows.save(partition, moved)
+        except Exception as error:
+            log.debug("checkpoints of %s wait: %r", ", ".join(moved), error)
+        else:
+            for table in its:
+                table.kept(FoldResult(moved[table.table]))

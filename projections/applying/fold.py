@@ -12,6 +12,7 @@ that its store would not take: it is too large, or no JSON can be made of it.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,10 @@ MOST_WAITING = 2_000
 """Keys of a table that may wait in one partition: with more the projection is wrong, and not some events."""
 MOST_REASON = 300
 """Characters of the reason why a key waits."""
+PLACE_EVENTS, PLACE_SECONDS = 500, 10.0
+"""A checkpoint that moves while no row changes is stored when it has passed so many events, or so long after the last
+one. Stored with each batch it would cost a table more than its rows do: with many partitions a batch is one event, and
+most events concern few tables."""
 
 
 class TooManyWait(Exception):
@@ -47,6 +52,8 @@ class FoldResult:
 
     changes: Changes
     waiting: Sequence[tuple[Event, str, str]] = ()
+    events: int = 0
+    """How many were folded."""
 
 
 @dataclass(eq=False)
@@ -64,6 +71,10 @@ class TableFold:
     """Whether events that the topic lacks can be had elsewhere: then no sequence may jump."""
     said: set[tuple[str, str]] = field(default_factory=set)
     """Keys that are about to wait, and at which position: a batch that cannot be kept is folded again and again."""
+    unsaved: int = 0
+    """Events that `place` has passed and the stored checkpoint has not: none of them changes a row, so whoever goes on
+    from there passes them again."""
+    _saved_at: float = float("-inf")
 
     async def fold(self, events: Sequence[Event]) -> FoldResult | None:
         """Fold what is newer than its place; None when nothing is. Changes nothing here: see `kept`.
@@ -85,6 +96,8 @@ class TableFold:
             )
         await yield_if_due()
         touched = touched_by(self.projection, new)
+        if not touched:
+            return FoldResult(Changes(self._place_behind(new)), events=len(new))
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, loaded, touched)
         for some in chunks(touched):
@@ -96,15 +109,29 @@ class TableFold:
             await yield_if_due()
             for key in keys:
                 batch.encode(key, largest)
+        place = self._place_behind(new)
+        changes = Changes(place, batch.changed, batch.quarantined, loaded, batch.encoded)
+        return FoldResult(changes, batch.waiting, len(new))
+
+    def _place_behind(self, new: Sequence[Event]) -> Checkpoint:
         last = new[-1]
         complete = max(last.complete, self.place.complete)
         # Of an event that was read from the log nobody knows where it stands in the topic.
-        place = Checkpoint(*last.at, complete, last.next_offset if last.next_offset > 0 else self.place.offset)
-        return FoldResult(Changes(place, batch.changed, batch.quarantined, loaded, batch.encoded), batch.waiting)
+        return Checkpoint(*last.at, complete, last.next_offset if last.next_offset > 0 else self.place.offset)
 
-    def kept(self, folded: FoldResult) -> None:
-        """The store has it."""
+    def must_be_stored(self, folded: FoldResult) -> bool:
+        """Whether a store is to have it now: what moves the checkpoint alone may wait."""
+        if folded.changes.rows or folded.changes.quarantined or self.unsaved + folded.events >= PLACE_EVENTS:
+            return True
+        return time.monotonic() - self._saved_at >= PLACE_SECONDS
+
+    def kept(self, folded: FoldResult, is_stored: bool = True) -> None:
+        """The store has it, or need not have it yet."""
         self.place = folded.changes.place
+        if is_stored:
+            self.unsaved, self._saved_at = 0, time.monotonic()
+        else:
+            self.unsaved += folded.events
         self.said.clear()
         for key, quarantined in folded.changes.quarantined.items():
             if quarantined.events:

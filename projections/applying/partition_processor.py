@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from projections.applying.event_processor import DeadLetterSink, EventProcessor
+from projections.applying.event_processor import DeadLetterSink, EventProcessor, save_places
 from projections.applying.event_source import Batch, PublishedStream
 from projections.applying.fold import TableFold
 from projections.applying.progress import Progress
@@ -175,6 +175,7 @@ class PartitionProcessor:
                 table.skips, table.paused = spec.skips, spec.paused
                 if table.paused:
                     await self._stop(table)
+                    await save_places([table])
                 elif table.processor is None:
                     self._catch_up(table)
 

@@ -119,6 +119,11 @@ def _kinds(event: PublishedEvent) -> tuple[str, ...]:
     return ("all", event.type)
 
 
+def _takings(event: PublishedEvent) -> tuple[str, ...]:
+    """Most events do not concern it."""
+    return (event.aggregate_id,) if isinstance(event.event, Taken) else ()
+
+
 def _overview(row: Row | None, key: str, event: PublishedEvent) -> Row | None:
     """A row for as long as there is something in the account; it was not made for one event."""
     if event.event == Taken(2):
@@ -169,6 +174,8 @@ def _sloppy(row: Row | None, key: str, event: PublishedEvent) -> Row:
 KEPT = (
     Table(Projection("balances", 1, TYPE, _balance), Indexes({"parity": _parity}, changes=True)),
     Table(Projection("turnover", 1, TYPE, _turnover, _kinds, local=True)),
+    Table(Projection("takings", 1, TYPE, _turnover, _takings, local=True)),
+    Table(Projection("shared-takings", 1, TYPE, _turnover, _takings, local=True), ReadModelRows()),
     Table(Projection("fragile", 1, TYPE, _fragile)),
     Table(Projection("overview", 1, TYPE, _overview), ReadModelRows()),
     Table(Projection("odd", 1, TYPE, _odd), Indexes({"even": lambda row: str(row["sequence"] % 2)}, changes=True)),

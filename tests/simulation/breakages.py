@@ -235,7 +235,14 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
         Edit(EventSource._next, "if event.at <= self._at:", "if False:"),
     ),
     "a batch counts as applied before it is kept": (
-        Edit(TableFold.fold, "    return FoldResult(", "    self.place = place\n    return FoldResult("),
+        Edit(
+            TableFold.fold,
+            "    return FoldResult(changes,",
+            "    self.place = place\n    return FoldResult(changes,",
+        ),
+    ),
+    "rows wait as checkpoints do that move alone": (
+        Edit(TableFold.must_be_stored, "folded.changes.rows or folded.changes.quarantined or ", ""),
     ),
     "an event that waits is counted again": (
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),

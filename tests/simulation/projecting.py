@@ -20,7 +20,6 @@ from projections.publishing.type_logs import TypeLogs
 from projections.routing.cutover import Cutover
 from projections.stores.declaration import NO_INDEXES, Indexes, ReadModelRows, Table
 from projections.stores.rows import Rows
-from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from streams.concurrency.tasks import cancel
 from streams.journal.layout_follower import LayoutFollower
 from streams.journal.slice_log import LayoutReader
@@ -69,7 +68,7 @@ class ProjectionWorker:
         self.ready = False
         rows = SimulatedRows(world, CHANGELOG, broker, INDEXES, disk)
         self.local = {TYPE: rows}
-        self.shared = ThrottledCheckpoints(NetworkedRows(world, world.read_model))
+        self.shared = NetworkedRows(world, world.read_model)
         self.supervisor = WatchedSupervisor(world)
         self._layout = LayoutReader(journal, TYPE)
         self.layouts = {TYPE: self._layout}

@@ -24,7 +24,7 @@ from projections.stores.changelog import (
 from projections.stores.declaration import ReadModelRows, Table, projection_name
 from projections.stores.rows import Checkpoint, Quarantined, StoredRow, decode_stored
 from streams.journal.port import Commit, RecordedEvent, log_name
-from streams.journal.position import Place, parse_place, stream_name
+from streams.journal.position import BEGINNING, Place, parse_place, stream_name
 from streams.slices import slice_of
 from tests.simulation.account import EVENTS, KEPT, TYPE
 from tests.simulation.topics import CHANGELOG
@@ -89,6 +89,8 @@ class TableContents:
     rows: dict[str, StoredRow] = field(default_factory=dict)
     place: Checkpoint = field(default_factory=Checkpoint)
     waiting: dict[str, Quarantined] = field(default_factory=dict)
+    touched: Place = BEGINNING
+    """The last event that changes something: what is kept of the place may be as old."""
 
 
 def folded(kept: Table, slice: int, stream: Sequence[Happened]) -> TableContents:
@@ -98,6 +100,7 @@ def folded(kept: Table, slice: int, stream: Sequence[Happened]) -> TableContents
         place = (stored.aggregate_id, stored.sequence, "", stream_name(TYPE, slice), commit.nr, index)
         event = PublishedEvent(EVENTS.decode_one(stored.data), stored.type, *place)
         for key in projection.keys(event):
+            found.touched = commit.nr, index
             waits = found.waiting.get(key)
             if waits is None:
                 try:
@@ -149,6 +152,13 @@ def shared(world: World, partition: int, table: str) -> TableContents:
     waiting = {key: quarantined for key, quarantined in kept.quarantined.items() if quarantined.events}
     rows = {key: replace(decode_stored(value), revision=0) for key, value in kept.rows.items()}
     return TableContents(rows, kept.place or Checkpoint(), waiting)
+
+
+def last_change(world: World, partition: int, table: str, upto: Place) -> Place:
+    """The place of the last event that changes something in a table, up to this one."""
+    kept = next(kept for kept in KEPT if kept.name == projection_name(table))
+    stream = [it for it in happened(world, partition) if (it.commit.nr, it.index) <= upto]
+    return folded(kept, partition, stream).touched
 
 
 def durable_place(world: World, partition: int, table: str) -> Place:

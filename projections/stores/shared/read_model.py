@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 
 from projections.stores.declaration import ReadModelRows, Table, projection_name
 from projections.stores.shared.opening import READ_MODEL, open_rows
-from projections.stores.shared.throttled_checkpoints import ThrottledCheckpoints
 from streams.cli.run import ERROR, USAGE, CliError
 from streams.concurrency.tasks import cancel
 from streams.journal.grants import read_model_grants
@@ -33,8 +32,6 @@ class ReadModel(Part):
         self.database = open_rows(
             url, app.settings.namespace, listings=lambda table: self._listings.get(projection_name(table), ())
         )
-        self.rows = ThrottledCheckpoints(self.database)
-        """Of each table in it."""
         self._may_create = may_create(app.settings, url)
         self._opening: asyncio.Task[None] | None = None
 

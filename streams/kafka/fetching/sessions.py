@@ -25,6 +25,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
+from streams.concurrency.pace import Pace
+
 SINCE_VERSION = 7
 """Of fetch requests."""
 FIRST, LAST_EPOCH = 0, 2**31 - 1
@@ -40,6 +42,9 @@ METADATA_SECONDS = 0.1
 """Between two looks at where partitions are."""
 NOTE_SECONDS = 1.0
 """How often it is noted that the partitions were asked for of which nothing came; Faust looks at that."""
+_BATCH_LENGTH_AT, _BATCH_HEAD = 8, 12
+"""Where the length of what follows stands in a batch of records."""
+_LARGE = 2_048
 
 Asked = tuple[int, int]
 """From which offset, and how many bytes at most."""
@@ -60,6 +65,8 @@ class FetchSession:
         """The most partitions that a request has wanted since it began."""
         self.fails = False
         """Whether the broker has answered with an error for a partition."""
+        self.brought = 0
+        """The batches of records in the last answer."""
 
     def next_request(self, request: FetchRequest) -> SessionRequest:
         """A request for the same, as the session needs it."""
@@ -75,6 +82,7 @@ class FetchSession:
 
     def answered(self, response: Any) -> None:
         """Go on behind an answer, if the session does."""
+        self.brought = sum(_batches(its[-1]) for _, partitions in response.topics for its in partitions)
         self.fails = any(
             error_code not in (NO_ERROR, OUT_OF_RANGE)
             for _, partitions in response.topics
@@ -141,6 +149,15 @@ def _by_topic(items: Iterable[tuple[TopicPartition, Any]]) -> list[tuple[str, li
     return list(topics.items())
 
 
+def _batches(data: bytes | None) -> int:
+    """How many batches of records there are in the bytes of a partition; one that is large counts as several."""
+    count, at = 0, 0
+    while data is not None and at + _BATCH_HEAD <= len(data):
+        at += _BATCH_HEAD + int.from_bytes(data[at + _BATCH_LENGTH_AT : at + _BATCH_HEAD])
+        count += 1
+    return max(count, at // _LARGE)
+
+
 class FetchingFailed(Exception):
     """A consumer fetches nothing any more, for a reason that no waiting mends: another one is to read on."""
 
@@ -155,9 +172,15 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         self._sessions: defaultdict[int, FetchSession] = defaultdict(FetchSession)
         self._asked: Any = None
         """The assignment that the sessions are about: what aiokafka knows of a partition, it knows by assignment."""
+        self._pace_seconds = 0.0
+        self._paces: defaultdict[int, Pace] = defaultdict(lambda: Pace(self._pace_seconds))
         self._noted = 0.0
         super().__init__(_Client(client), *arguments, **options)
         self._fetch_task.add_done_callback(self._fetching_ended)
+
+    def keep_pace(self, seconds: float) -> None:
+        """Ask each broker once in so many seconds, at a time that all have in common, when records come fast."""
+        self._pace_seconds = seconds
 
     def _fetching_ended(self, task: asyncio.Task[Any]) -> None:
         try:
@@ -202,6 +225,9 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             for session in self._sessions.values():
                 session.give_up(session.id)
         session = self._sessions[node_id]
+        if self._pace_seconds:
+            await self._paces[node_id].keep(session.brought)
+            session.brought = 0
         asked = session.next_request(request)
         if any(assignment.state_value(tp).highwater is None for tp in asked.moved):
             # Its first answer came too late for where it is read now, and the broker does not repeat what has no news.
