@@ -255,8 +255,8 @@ class ReadSide(Part):
         ]
         if (keys := next((it.keys for it in self.contexts.values() if it.keys is not None), None)) is not None:
             self._tasks.append(supervisor.keep("the key of blind ids", partial(take_blind_key, keys)))
-        if keys := [it.keys for it in self.contexts.values() if it.keys is not None]:
-            self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, keys)))
+        if all_keys := [it.keys for it in self.contexts.values() if it.keys is not None]:
+            self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, all_keys)))
 
     async def revoke(self) -> None:
         self.event_streams.end()
