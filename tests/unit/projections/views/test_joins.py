@@ -125,7 +125,7 @@ def test_under_an_index() -> None:
         (BOOKINGS, "patient", "bookings is local: its rows stand under the keys of its events"),
         (Table(PATIENTS.projection, ReadModelRows()), "", "patients: a join is of tables in RocksDB or SQLite"),
     ],
-    ids=str,
+    ids=("no column", "no text", "local", "elsewhere"),
 )
 def test_what_cannot_be_joined(table: Table, by: str, says: str) -> None:
     """It is said when it is declared."""
