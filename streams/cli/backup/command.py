@@ -131,8 +131,9 @@ async def empty_journal(context: AggregateType) -> AsyncIterator[Journal]:
         journal = context.journal()
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                if not await opened(journal, context.identity(), create=True):
-                    await made(journal)
+                is_there = await opened(journal, context.identity(), create=True)
+            if not is_there:
+                await made(journal)  # which may take its time
             yield journal
         finally:
             await journal.close()
