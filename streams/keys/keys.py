@@ -332,7 +332,9 @@ class Keys(Fences):
         await self.open()
         number, _ = await self._current()
         if begin:
+            # The number is that of the very row that is replaced: else one who is late would turn it back.
             row = (await self._rows.get([CURRENT]))[CURRENT]
+            number = decode_current(row.value).number
             await self._begin(number + 1)
             changed = await self._rows.replace(CURRENT, row.version, encode(Current(number + 1)))
             number = decode_current((changed or row).value).number

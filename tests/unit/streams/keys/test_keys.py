@@ -159,6 +159,27 @@ async def test_renewal_is_due_after_a_period() -> None:
     assert (ended.period, ended.destroyed) == (3, [2])
 
 
+async def test_a_renewal_that_is_late_does_not_turn_the_newest_period_back() -> None:
+    """It has looked which period is the newest before two others were begun: keys can be made afterwards."""
+    workers = Workers()
+    it = await sealed(workers.one)
+    late = workers.two
+    before = await late._current()
+    await workers.one.renew()
+    await workers.one.renew()
+
+    async def stale() -> tuple[int, object]:
+        late._current = type(late)._current.__get__(late)  # type: ignore[method-assign]
+        return before
+
+    late._current = stale  # type: ignore[assignment, method-assign]
+    renewal = await late.renew()
+    assert (renewal.period, renewal.destroyed) == (4, [3])
+    fresh = workers.worker()
+    assert await opened(fresh, it) == "Ada"
+    await sealed(fresh, "Eve", "U9")
+
+
 async def test_a_key_that_is_inserted_while_its_period_closes_is_not_lost() -> None:
     """A worker that stops between inserting a key and using it uses none that was destroyed meanwhile."""
     workers = Workers()
