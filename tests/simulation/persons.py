@@ -76,7 +76,7 @@ class Line:
 
     async def ask(self, asked: Callable[[], Awaitable[T]]) -> T:
         random, lose = self._world.random, 0.0 if self._world.healed else 0.04
-        await asyncio.sleep(random.random() * (0.02 if self._world.healed or random.random() < 0.8 else 0.5))
+        await asyncio.sleep(random.random() * (0.02 if self._world.healed or random.random() < 0.85 else 2.0))
         if random.random() < lose:
             raise Unavailable("lost on the way there")
         answer = await asked()
