@@ -13,8 +13,8 @@ CHANGELOGS = "-changelog"
 
 
 def forget_everything(places: Whereabouts) -> None:
-    """Journals, topics and tables. Raises `OSError`."""
-    for folder in (places.topics.parent, places.journals, *places.derived):
+    """Journals, topics, tables, and keys of persons. Raises `OSError`."""
+    for folder in (places.topics.parent, places.journals, places.keys, *places.derived):
         if folder.exists():
             shutil.rmtree(folder)
 

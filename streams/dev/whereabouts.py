@@ -44,6 +44,11 @@ class Whereabouts:
         return self.folder / "tables"
 
     @property
+    def keys(self) -> Path:
+        """The keys of persons, without which what the journals have of them is gone."""
+        return self.folder / "keys"
+
+    @property
     def read_models(self) -> Path:
         return self.folder / "read-models"
 
@@ -72,6 +77,8 @@ class Whereabouts:
             "PARTITIONS": PARTITIONS,
             "LOGS": LOGS,
         }
+        if not (environment.get("JOURNAL_URL") or environment.get("JOURNAL_URL_FILE")):
+            ours["KEY_MANAGEMENT"] = f"file://{self.keys}"  # not with the tables: they are made anew, and keys are not
         from_files = {name for name in ours if environment.get(f"{name}_FILE")}
         return {name: environment.get(name) or value for name, value in ours.items() if name not in from_files}
 
