@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class Plan:
-    """The drafts of one aggregate type, all of its schemas with them, and what `schemas check` would say of those."""
+    """The drafts of one aggregate type, all of its schemas with them, and what `schemas check` would say of those.
+
+    `unused` are the files of records without a class of which nothing is released, by their names below the root."""
 
     decider: Decider[Any, Any, Any]
     root: Path
     drafts: tuple[Draft, ...]
     schemas: Schemas
     superfluous: tuple[SchemaProblem, ...] = ()
+    unused: tuple[str, ...] = ()
+    is_cleared: bool = False
 
     @cached_property
     def problems(self) -> list[SchemaProblem]:
@@ -60,8 +64,15 @@ class Plan:
         found = [*self.superfluous, *form([contract])]
         return found or list(between_versions(contract))
 
+    def cleared(self) -> Plan:
+        """The plan without the schemas that are unused, whose files `write` removes then."""
+        kept = [it for it in self.schemas if lock.lock_key(self.decider.type, it) not in self.unused]
+        return replace(self, schemas=Schemas(kept, self.schemas.upcasters, self.schemas.folder), is_cleared=True)
+
     def write(self) -> None:
         """Write the files. Raises `OSError`."""
+        for file in self.unused if self.is_cleared else ():
+            (self.root / file).unlink(missing_ok=True)
         for draft in self.drafts:
             path = self.root / draft.file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +101,7 @@ def plan(decider: Decider[Any, Any, Any], schema_root: str | Path, renamed: Rena
     replaced = {draft.file for draft in drafts}
     kept = [schema for schema in existing if lock.lock_key(decider.type, schema) not in replaced]
     schemas = Schemas([*kept, *(draft.schema for draft in drafts)], existing.upcasters, existing.folder)
-    return Plan(decider, root, drafts, schemas, tuple(planner.superfluous))
+    return Plan(decider, root, drafts, schemas, tuple(planner.superfluous), tuple(planner.unused()))
 
 
 class _Planner:
@@ -117,6 +128,16 @@ class _Planner:
         for name, class_ in (self._decider.commands | self._decider.events).items():
             if (draft := self._draft(name, class_)) is not None:
                 yield draft
+
+    def unused(self) -> Iterator[str]:
+        """The files of records that have no class, have become no other, and of which no version is released."""
+        classes = self._decider.commands | self._decider.events
+        versions = [schema for versions in self._versions.values() for schema in versions]
+        former = {alias.rpartition(".")[2] for schema in versions for alias in schema.aliases}
+        former |= {*self._renamed.get("", {}).values(), *(name for name, _ in self._upcasted)}
+        for name, versions in self._versions.items():
+            if name not in classes and name not in former and not any(map(self._is_locked, versions)):
+                yield from (self._key(name, schema.version) for schema in versions)
 
     def _draft(self, name: str, class_: type) -> Draft | None:
         versions = self._versions.get(name, [])

@@ -118,25 +118,31 @@ def lock_of(schema_root: str | Path) -> tuple[Path, lock.Lock]:
         raise CliError(USAGE, f"{path} is damaged ({error}): take it from the history of your repository") from None
 
 
-def run_write(dry: bool) -> int:
-    """Write what the classes of the types of this process say, unless `dry`, and print what it means; the exit code."""
+def run_write(dry: bool, unreleased: bool = False) -> int:
+    """Write what the classes of the types of this process say, unless `dry`, and print what it means; the exit code.
+
+    With `unreleased`, where nothing is stored yet, the files of classes that are gone are removed."""
     drafts = drafting()
     assert drafts is not None
     code = DONE
-    for plan in drafts.plans.values():
+    plans = [plan.cleared() if unreleased else plan for plan in drafts.plans.values()]
+    for plan in plans:
         for draft in plan.drafts:
             head, *changes = draft.meaning
             click.echo("\n    ".join([head, *changes]))
             if draft.upcaster:
                 click.echo(f"    an upcaster may be begun so, in {from_here(plan.root / UPCASTERS)}:")
                 click.echo("".join(f"        {line}\n" for line in draft.upcaster.splitlines()), nl=False)
+        removed = plan.unused if plan.is_cleared else ()
+        for file in removed:
+            click.echo(f"{file}: removed, it has no class and nobody has released it")
         if unsaid := [name for draft in plan.drafts for name in draft.unsaid]:
             click.echo(f"only their names say what these are, a text behind them would: {', '.join(unsaid)}")
         if not dry:
             plan.write()
         if plan.problems:
             code = _print_problems(plan.problems)
-    count = sum(len(plan.drafts) for plan in drafts.plans.values())
+    count = sum(len(plan.drafts) + len(plan.unused) * plan.is_cleared for plan in plans)
     if dry:
         click.echo(f"{count} to write" if count else "nothing to write")
         return ERROR if count else code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ PARTITIONS, LOGS = "4", "1"
 ENVIRONMENT = "dev.env"
 PLACES = "KAFKA_BROKERS", "JOURNAL_URL", "JOURNAL_URL_FILE", "READ_MODEL_URL", "READ_MODEL_URL_FILE", "DATA_DIR"
 """Settings that say where something is kept."""
+SERVERS = "KAFKA_BROKERS", "JOURNAL_URL", "JOURNAL_URL_FILE"
+"""Those of which all that is derived depends."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,18 @@ class Whereabouts:
         return {app: self.broker_port + number for number, app in enumerate(self.apps, 1)}
 
     def settings(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """What is not said otherwise: no servers, and all of it on this machine."""
+        """What is not said otherwise: no servers, and all of it on this machine.
+
+        What belongs to topics or journals elsewhere is kept apart: it does not fit those that are here."""
+        folder = self.folder
+        if servers := [f"{name}={environment[name]}" for name in SERVERS if environment.get(name)]:
+            folder /= f"with-{hashlib.sha256(' '.join(servers).encode()).hexdigest()[:8]}"
+        journals, tables, read_models = (folder / it.name for it in (self.journals, self.tables, self.read_models))
         ours = {
             "KAFKA_BROKERS": f"kafka://{HOST}:{self.broker_port}",
-            "JOURNAL_URL": f"sqlite:///{self.journals}/journal.db",
-            "READ_MODEL_URL": f"sqlite:///{self.read_models}/read-model.db",
-            "DATA_DIR": str(self.tables),
+            "JOURNAL_URL": f"sqlite:///{journals}/journal.db",
+            "READ_MODEL_URL": f"sqlite:///{read_models}/read-model.db",
+            "DATA_DIR": str(tables),
             "PARTITIONS": PARTITIONS,
             "LOGS": LOGS,
         }

@@ -31,13 +31,15 @@ def schemas() -> None:
 def write(dry: bool, renamed: tuple[str, ...]) -> None:
     """Make the schema of each command and event from its class, and the next version where the class has changed.
 
-    It says what a change means and what it needs. What is released, in schemas.lock, stays as it is.
+    It says what a change means and what it needs. What is released, in schemas.lock, stays as it is. With
+    `released = false` in [tool.sourced] the files of classes that are gone are removed.
 
     Exit code: 1 when something is wrong, with --check also when there is something to write; 2 wrong use.
     """
     with stop_on_user_error():
         drafts.begin(renamed)
-    _end(lambda types: run_write(dry))
+    unreleased = find_project().table.get("released") is False
+    _end(lambda types: run_write(dry, unreleased))
 
 
 @schemas.command()

@@ -297,6 +297,24 @@ def test_what_is_not_released_is_written_anew(module: Callable[[str], ModuleType
     assert "Command: do it at once." in path.read_text()
 
 
+def test_a_class_that_is_gone(module: Callable[[str], ModuleType], root: Path) -> None:
+    """Its schema is a problem; where nothing is released it may be removed, and a released one stays."""
+    box = module(DONE).box
+    plan(box, root).write()
+    do, undo = root / "box" / "Do.v1.avsc", root / "box" / "Undo.v1.avsc"
+    undo.write_text(do.read_text().replace('"Do"', '"Undo"'))
+    found = plan(box, root)
+    assert (("box/Undo.v1.avsc",), 1) == (found.unused, len(found.problems))
+    found.write()
+    assert undo.exists()
+    found.cleared().write()
+    assert ([], False, True) == (found.cleared().problems, undo.exists(), do.exists())
+    release(root, plan(box, root))
+    undo.write_text(do.read_text().replace('"Do"', '"Undo"'))
+    (root / lock.FILE).write_text((root / lock.FILE).read_text().replace("box/Do.v1.avsc", "box/Undo.v1.avsc"))
+    assert () == plan(box, root).unused
+
+
 def test_the_next_version(module: Callable[[str], ModuleType], root: Path) -> None:
     """What is released stays; the next version says what it changes, and what it needs."""
     release(root, plan(module(DONE).box, root))

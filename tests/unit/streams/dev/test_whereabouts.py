@@ -47,6 +47,16 @@ def test_a_kafka_by_one_setting(places: Whereabouts) -> None:
     assert (False, ["KAFKA_BROKERS"]) == (places.has_broker(given), places.foreign(given))
 
 
+def test_each_kafka_has_its_own_tables(places: Whereabouts) -> None:
+    """Tables and journals of other topics do not fit: they are kept apart for each Kafka and each place of journals."""
+    kafka, journals = {"KAFKA_BROKERS": "kafka://k1:9092"}, {"JOURNAL_URL": "cassandra://c1:9042/db"}
+    found = [places.settings(given) for given in ({}, kafka, journals, kafka | journals)]
+    for name in ("DATA_DIR", "READ_MODEL_URL"):
+        assert 4 == len({settings[name] for settings in found})
+    assert found[0]["JOURNAL_URL"] != found[1]["JOURNAL_URL"]
+    assert found[1] == places.settings(kafka)
+
+
 def test_emptying(places: Whereabouts) -> None:
     """A replay keeps journals and events, and what tables were made of them is gone; afresh, nothing is left."""
     for folder in (places.topics.parent, places.journals, *places.derived):
