@@ -88,13 +88,16 @@ def _part_of(side: ReadSide, it: Side) -> Callable[[str, list[int], str], Awaita
     source = side.sources.get(it.projection.source)
     if source is None or it.table not in source.kept:
         raise ValueError(f"the join wants the table {it.table.name}: give it to the ReadSide, as `*join.tables`")
-    store = (side.sql if isinstance(it.table.how, SqlColumns) else side.local)[it.projection.source].store
+    rows = (side.sql if isinstance(it.table.how, SqlColumns) else side.local)[it.projection.source]
 
     async def part(key: str, partitions: list[int], table: str) -> Part:
         if not it.by and not it.projection.local:
             own = side.doors.partition(key)
             partitions = [own] if own in partitions else []
         found: Part = []
+        store = (
+            rows.store
+        )  # not before a query: Faust would make its table, and an event loop, while the app is declared
         for partition in partitions:
             await yield_if_due()
             keys = _keys(it, store, partition, table, key) if it.by else [key]

@@ -15,6 +15,7 @@ from schemas.drafting import words
 from schemas.drafting.defaults import NoDefault, branch_of, default_of
 from schemas.drafting.types import Default
 from schemas.registry import SchemaError
+from schemas.sealing import PERSONAL
 
 RECORD = ("type", "name", "aliases", "namespace", "doc", "compatibility", "fields")
 FIELD = ("name", "type", "aliases", "default", "approximate", "doc")
@@ -71,6 +72,8 @@ class Merger:
             self.unsaid.append(f"{record}.{name}")
         kind = self._type(made["type"], base.get("type"))
         filled: dict[str, Any] = {**base, **made, "type": kind, "doc": doc or words.from_words(name)}
+        if PERSONAL in made and PERSONAL in base:  # whose it is, the file may say otherwise
+            filled[PERSONAL] = base[PERSONAL]
         if base and base["name"] != name:
             filled["aliases"] = [*base.get("aliases", ()), base["name"]]
         if "default" not in made and "default" in base and _text(kind) != _text(base["type"]):

@@ -12,6 +12,7 @@
 | a dataclass | record, defined where it is first used |
 | `T | None` | union with null, null by default |
 | `A | B` of what JSON tells apart | union |
+| `Personal[str]` | bytes, which are sealed, with the mark of the aggregate itself as the person |
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from uuid import UUID
 import msgspec
 
 from aggregates.digits import Digits
+from aggregates.personal import PersonalForm
 from schemas.drafting import words
 from schemas.registry import SchemaError
+from schemas.sealing import ITSELF, PERSONAL
 
 _PLAIN: dict[Any, str] = {bool: "boolean", int: "long", float: "double", str: "string", bytes: "bytes"}
 _LOGICAL: dict[Any, dict[str, Any]] = {
@@ -100,6 +103,8 @@ class _Drafter:
         if _holds_a_float(kind):
             made["approximate"] = True
         made["doc"] = said or _description(hint)
+        if any(get_origin(it) is PersonalForm for it in (hint, *get_args(hint))):
+            made[PERSONAL] = {"subject": ITSELF}
         return made
 
     def _type(self, hint: Any, class_: type, field: str) -> Any:
@@ -130,6 +135,8 @@ class _Drafter:
             return self._literal(args, name or _alias_of(hint, class_), class_, field)
         if origin in (Union, UnionType):
             return self._union(args, where, class_, field)
+        if origin is PersonalForm:
+            return "bytes"
         if origin is tuple:
             if len(args) == 2 and args[1] is Ellipsis:
                 return {"type": "array", "items": self._type(args[0], class_, field)}

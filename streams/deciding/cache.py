@@ -270,6 +270,7 @@ class Cache:
     def close(self) -> None:
         """Keep nothing any more: its part is the others'."""
         self._budget.leave(self)
+        self._follow = lambda: 0  # nothing that has this cache is to be kept by it
         self.clear()
 
     def clear(self) -> None:

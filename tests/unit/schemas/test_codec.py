@@ -19,6 +19,7 @@ from aggregates.shop.product import product
 from aggregates.shop.user import user
 from schemas.codec import Codec, Undecodable, UnknownSchema
 from schemas.registry import Schema, SchemaError, Schemas
+from schemas.sealing import marks_of
 
 CLASSES: dict[str, type] = {}
 for decider in (order, product, user):
@@ -46,7 +47,9 @@ def values(type_: Any) -> st.SearchStrategy[Any]:
     return {str: st.text(), int: st.integers(-(2**63), 2**63 - 1), type(None): st.none()}[type_]
 
 
-anything = st.sampled_from(list(CLASSES.values())).flatmap(values)
+SEALED = {schema.name for schema in Schemas.load("shop", "user") if marks_of(schema) and schema.name in user.events}
+"""They become bytes with the keys of persons alone: see `tests/unit/streams/keys/test_sealed_events.py`."""
+anything = st.sampled_from([class_ for name, class_ in CLASSES.items() if name not in SEALED]).flatmap(values)
 
 
 @given(anything)

@@ -139,8 +139,10 @@ def test_classes_say_what_the_files_of_today_say(root: str, kind: Any) -> None:
         drafted = Merger({}, {}).record(record_of(class_, f"{root}.{decider.type}"), None)
         if text_of(told(drafted)) != text_of(told(of_today)):
             differ.append(name)
-    # The one's list has a default for events that had none, the other's symbols one for those to come.
-    assert {"product": ["ProductDefined", "StockRefused"]}.get(decider.type, []) == differ
+    # The one's list has a default for events that had none, the other's symbols one for those to come. What is personal
+    # in a command is marked in its file: it is not sealed, and its class has the value itself.
+    known = {"product": ["ProductDefined", "StockRefused"], "user": ["RegisterUser", "ChangeEmail"]}
+    assert known.get(decider.type, []) == differ
 
 
 @pytest.mark.parametrize(("root", "kind"), TYPES, ids=lambda it: getattr(it, "type", it))
