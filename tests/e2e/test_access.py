@@ -34,7 +34,7 @@ JOURNAL = "sqlite"
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
 CONFIG = HOOKS.with_suffix(".toml")
 REFUSED = (401, 403)
-AT_ONCE = 16
+AT_ONCE = 4
 ORDERS_OF_ALICE = [f"alice-{number}" for number in range(8)]
 LIMITED = (
     "".join(f'[[grants]]\nto = ["token:all"]\nrole = "{role}"\ncontexts = ["*"]\n' for role in ROLES)
