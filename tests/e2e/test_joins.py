@@ -64,8 +64,9 @@ async def test_customers(system: System) -> None:
         before[customer] = row
     assert 404 == (await joined(system, doors[0], "nobody"))[0]
 
+    url = "--url", doors[0].url
     for projection in ("users", "users-orders"):
-        rebuilt = await system.run("-A", PROJECTIONS, "projections", "rebuild", projection, "--wait")
+        rebuilt = await system.run("-A", PROJECTIONS, "projections", "rebuild", projection, "--wait", *url)
         assert 0 == rebuilt.returncode, rebuilt.stderr
     for customer, row in before.items():
         for door in doors:
