@@ -68,7 +68,7 @@ def store_files(kind: str, namespace: str) -> Iterator[Path]:
             for folder in (SERVERS / "cassandra" / "data").rglob("*"):
                 if folder.is_dir() and (folder.name.startswith(namespace) or folder.name == "commitlog"):
                     yield from below(folder)
-        case "postgresql":
+        case "postgres":
             for part in ("base", "pg_wal"):
                 for folder in (SERVERS / "postgres" / "data").rglob(part):
                     yield from below(folder)
