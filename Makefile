@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install package upgrade up servers down start demo test chaos brokers autonomy growth secured lint docs simulate fuzz bench clean
+.PHONY: help install package upgrade up servers down start demo test chaos brokers autonomy growth secured privacy lint docs simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -71,6 +71,11 @@ autonomy: $(STAMP) servers ## each context, the broker, and each pair of them do
 
 growth: $(STAMP) servers ## logs split and merged under load, workers killed and stopped meanwhile; ARGS="-k nothing" for some
 	python -m pytest tests/growth --full --report .servers/growth.md -o faulthandler_timeout=600 $(ARGS)
+
+privacy: $(STAMP) servers ## a thousand persons, a third of them forgotten, looked for in the raw files of all servers, on each store; STORES=sqlite for some
+	for store in $(or $(STORES),sqlite postgres cassandra); do \
+		PRIVACY_JOURNAL=$$store PRIVACY_PEOPLE=1000 python -m pytest tests/e2e/test_privacy.py -q -o faulthandler_timeout=1800 $(ARGS) || exit 1; done
+	PERSON_SCHEDULES=1000 python -m pytest tests/simulation/test_persons.py -q
 
 secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
 	python -m tests.secured.servers up

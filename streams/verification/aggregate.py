@@ -10,6 +10,7 @@ from typing import Any
 
 from aggregates.decider import Decider
 from schemas.codec import Codec
+from schemas.sealing import with_keys
 from streams.deciding.cache import Aggregate
 from streams.deciding.loading import load_aggregate
 from streams.journal.port import LAST_SEQUENCE, Journal, Snapshot, StoredEvent, StoredSchemas, Unavailable
@@ -121,7 +122,11 @@ class AggregateCheck:
         decider = self._decider
         restored = Aggregate(decider.initial)
         try:
-            restored.restore(snapshot, form_of(decider))
+            # Opened as the events are: of who was forgotten neither has anything.
+            form = form_of(decider, self._codec.sealer)
+            await with_keys(self._codec.sealer, partial(restored.restore, snapshot, form))
+        except Unavailable:
+            raise
         except Exception as error:  # the constructor of a state may raise anything
             return f"cannot be read: {error}"
         window = max(self._window, len(restored.outcomes))

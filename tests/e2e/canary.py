@@ -55,10 +55,11 @@ def below(folder: Path) -> Iterator[Path]:
 
 def kafka_files(namespace: str) -> Iterator[Path]:
     """What the broker has of a namespace, but for what is in the clear."""
-    for folder in (SERVERS / "kafka").rglob(f"{namespace}*"):
+    for folder in (SERVERS / "kafka" / "data").glob(f"{namespace}*"):
         topic = folder.name.rpartition("-")[0]
         if folder.is_dir() and not topic.endswith(IN_THE_CLEAR):
-            yield from below(folder)
+            # Indexes are made 10 MB large at once, and hold offsets and times alone.
+            yield from (file for file in below(folder) if file.suffix not in (".index", ".timeindex"))
 
 
 def store_files(kind: str, namespace: str) -> Iterator[Path]:
@@ -68,7 +69,7 @@ def store_files(kind: str, namespace: str) -> Iterator[Path]:
             for folder in (SERVERS / "cassandra" / "data").rglob("*"):
                 if folder.is_dir() and (folder.name.startswith(namespace) or folder.name == "commitlog"):
                     yield from below(folder)
-        case "postgresql":
+        case "postgres":
             for part in ("base", "pg_wal"):
                 for folder in (SERVERS / "postgres" / "data").rglob(part):
                     yield from below(folder)

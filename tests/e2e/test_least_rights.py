@@ -25,6 +25,7 @@ AT_TIMES = {
     ("", "DescribeConfigs"),  # of topics that get large records
     ("-logs", "Write"),  # a log that is split or merged
     ("projections-dead-letters", "Write"),  # a projection that raises
+    ("subject-commands", "Write"),  # a person is forgotten
 }
 """What a worker makes use of only then: by the end of the topic's name, and the operation."""
 
@@ -105,6 +106,7 @@ async def do_everything(system: System, door: Worker, who: str = "nobody") -> No
     ) as response:
         assert 200 == response.status, await response.text()
     await becomes(system, door, "shipped")
+    assert "accepted" == (await system.ask("subject", "17850", "AllowSubject", {"erasure": 1}))["status"]
     async with system.http.post(f"{door.url}/projections/orders/resume", json={}) as response:
         assert 200 == response.status, await response.text()
     status, page, _ = await system.get(door, "/audit")
@@ -113,7 +115,7 @@ async def do_everything(system: System, door: Worker, who: str = "nobody") -> No
         [entry["action"] for entry in page["actions"] if entry["who"] == who],
     )
     inbox = await system.inbox("replies")
-    for type in ("user", "email", "product", "order", "checkout", "timer"):
+    for type in ("user", "email", "product", "order", "checkout", "timer", "subject"):
         assert "failed" == (await system.ask(type, "x", "NoSuchCommand", {}))["status"]
         id = await system.command(type, "x", "NoSuchCommand", {}, reply_to=system.topic("replies"))
         await eventually(lambda id=id: _has(inbox, id), 15, f"no reply of {type} on the usual topic")
@@ -124,7 +126,7 @@ async def _all_looked_at(system: System, door: Worker) -> bool:
     """Whether the console sees the dead letters of all types, and all else."""
     _, told, _ = await system.get(door, "/findings")
     letters = {finding["concerns"][0]["name"] for finding in told["findings"] if "dead-letters:" in finding["id"]}
-    return len(letters) == 6 and not any(check["fault"] for check in told["checks"])
+    return len(letters) == 7 and not any(check["fault"] for check in told["checks"])
 
 
 async def _has(inbox: Inbox, id: str) -> bool:
@@ -200,6 +202,7 @@ async def test_a_context_alone_writes_its_events(system: Recorded) -> None:
         "product": PRODUCTS,
         "checkout": CHECKOUT,
         "timer": TIMERS,
+        "subject": TIMERS,
     }.items():
         assert {PROJECTIONS} == may[f"{type}-events"]
         for kind in ("dead-letters", "commits", "logs"):

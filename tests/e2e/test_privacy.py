@@ -64,7 +64,7 @@ async def all_of(*work: Any) -> list[Any]:
     return list(await asyncio.gather(*map(one, work)))
 
 
-def test_what_is_looked_for_is_found(tmp_path: Path) -> None:
+async def test_what_is_looked_for_is_found(tmp_path: Path) -> None:
     """Each form, whatever stands around it."""
     for number, form in enumerate(forms(CANARY)):
         (tmp_path / f"{number}").write_bytes(b"\x00before" + form + b"behind")
@@ -103,7 +103,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
     await asyncio.gather(system.all_served(worker, seconds=150), system.all_served(reader, seconds=150))
 
     async def post(path: str, body: Any) -> tuple[int, Any]:
-        async with system.http.post(reader.url + path, json=body) as response:
+        async with system.http.post(reader.url + path, json=body, headers={"Prefer": "wait=30"}) as response:
             return response.status, await response.json()
 
     async def rows(id: str) -> dict[str, Any]:
@@ -123,7 +123,8 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
     }
 
     async def are_kept() -> bool:
-        return all(row and row["times"] == 2 for id in [*PEOPLE][-3:] for row in (await rows(id)).values())
+        found = [row for id in [*PEOPLE][-3:] for row in (await rows(id)).values()]
+        return all(row and row["times"] == 2 for row in found)
 
     await eventually(are_kept, 60, reader.tail)
     assert [] == canaries()
@@ -169,7 +170,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
     await eventually(are_rebuilt, 90, reader.tail)
     assert served == {id: await rows(id) for id in PEOPLE}
     assert "wrapped anew, 1 destroyed" in await ordered("subjects", "renew")
-    await ordered("journal", "verify")
+    await ordered("journal", "verify", "member")
     await _opens(served, system, management, system.journal_url)
     if JOURNAL == "sqlite":
         url = f"sqlite:///{backup}/{Path(system.journal_url).name}"

@@ -31,7 +31,7 @@ from tests.secured.system import SecuredSystem
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.full]
 
 APPS = (ORDERS, PRODUCTS, USERS, CHECKOUT, TIMERS, PROJECTIONS)
-TYPES = ("order", "product", "user", "email", "checkout", "timer")
+TYPES = ("order", "product", "user", "email", "checkout", "timer", "subject")
 NOTICED, WELL = 60.0, 90.0
 STOPS = 10.0
 LARGE = 3_000_000
