@@ -12,7 +12,7 @@ import asyncio
 AT_ONCE, MOST_AT_ONCE = 3, 200
 """So many turns in quick succession do not wait: what comes now and then may come in pieces. Where waiting has brought
 no company, as for one who asks again when he has his answer, it is tried more and more seldom."""
-FEW = 50
+ENOUGH = 16
 """A turn that has brought as many things has no need of company."""
 
 
@@ -35,7 +35,7 @@ class Pace:
             self._patience = AT_ONCE if count > 1 else min(2 * self._patience, MOST_AT_ONCE)
             self._quick = self._quick if count > 1 else 0
         now = loop.time()
-        self._quick = self._quick + 1 if 0 < count < FEW and now < self._last + self._seconds else 0
+        self._quick = self._quick + 1 if 0 < count < ENOUGH and now < self._last + self._seconds else 0
         self._has_waited = self._quick > self._patience
         if self._has_waited:
             await asyncio.sleep(self._seconds - now % self._seconds)

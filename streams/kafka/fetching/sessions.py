@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from streams.concurrency.pace import Pace
+from streams.concurrency.pace import ENOUGH, Pace
 
 SINCE_VERSION = 7
 """Of fetch requests."""
@@ -44,7 +44,7 @@ NOTE_SECONDS = 1.0
 """How often it is noted that the partitions were asked for of which nothing came; Faust looks at that."""
 _BATCH_LENGTH_AT, _BATCH_HEAD = 8, 12
 """Where the length of what follows stands in a batch of records."""
-_LARGE = 2_048
+_ENOUGH_BYTES = 8_192
 
 Asked = tuple[int, int]
 """From which offset, and how many bytes at most."""
@@ -66,7 +66,7 @@ class FetchSession:
         self.fails = False
         """Whether the broker has answered with an error for a partition."""
         self.brought = 0
-        """The batches of records in the last answer."""
+        """The batches of records in the last answer; `ENOUGH` where they are large."""
 
     def next_request(self, request: FetchRequest) -> SessionRequest:
         """A request for the same, as the session needs it."""
@@ -82,7 +82,9 @@ class FetchSession:
 
     def answered(self, response: Any) -> None:
         """Go on behind an answer, if the session does."""
-        self.brought = sum(_batches(its[-1]) for _, partitions in response.topics for its in partitions)
+        records = [its[-1] for _, partitions in response.topics for its in partitions if its[-1]]
+        is_little = sum(map(len, records)) < _ENOUGH_BYTES
+        self.brought = sum(map(_batches, records)) if is_little else ENOUGH
         self.fails = any(
             error_code not in (NO_ERROR, OUT_OF_RANGE)
             for _, partitions in response.topics
@@ -149,13 +151,13 @@ def _by_topic(items: Iterable[tuple[TopicPartition, Any]]) -> list[tuple[str, li
     return list(topics.items())
 
 
-def _batches(data: bytes | None) -> int:
-    """How many batches of records there are in the bytes of a partition; one that is large counts as several."""
+def _batches(data: bytes) -> int:
+    """How many batches of records there are in the bytes of a partition."""
     count, at = 0, 0
-    while data is not None and at + _BATCH_HEAD <= len(data):
+    while at + _BATCH_HEAD <= len(data):
         at += _BATCH_HEAD + int.from_bytes(data[at + _BATCH_LENGTH_AT : at + _BATCH_HEAD])
         count += 1
-    return max(count, at // _LARGE)
+    return count
 
 
 class FetchingFailed(Exception):

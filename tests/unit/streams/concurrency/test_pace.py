@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from streams.concurrency import pace
-from streams.concurrency.pace import FEW, Pace
+from streams.concurrency.pace import ENOUGH, Pace
 
 SECONDS = 0.01
 
@@ -63,7 +63,7 @@ async def test_what_comes_fast_is_taken_together(clock: Clock) -> None:
 
 async def test_many_at_a_time_do_not_wait(clock: Clock) -> None:
     """A backlog is read as fast as it can be."""
-    await turns(clock, 100, 0.001, FEW)
+    await turns(clock, 100, 0.001, ENOUGH)
     assert [] == clock.slept
 
 
