@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from documentation import api
 from documentation.layout import lay, with_all
 from documentation.reference import pages
 
@@ -30,7 +31,7 @@ def build(into: Path, made: Mapping[str, str]) -> subprocess.CompletedProcess[st
 
 def main() -> int:
     """Make the site of this repository."""
-    built = build(ROOT, pages())
+    built = build(ROOT, pages() | api.pages())
     if built.returncode:
         print((built.stdout + built.stderr).partition("Traceback")[0], file=sys.stderr)
         return 1

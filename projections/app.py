@@ -243,6 +243,7 @@ class ReadSide(Part):
         )
 
     async def start(self) -> None:
+        """What the app does before it serves: the control topic is read, and the watchers are started."""
         garbage_collector.tune(YOUNG_OBJECTS)
         self.app.audit = RequestAudit(self._trail, read_ahead)
         await self.control.start()
@@ -259,12 +260,14 @@ class ReadSide(Part):
             self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, all_keys)))
 
     async def revoke(self) -> None:
+        """What the app does when its partitions go: streams end, and nothing is read any more."""
         self.event_streams.end()
         await each_done(*(source.close() for source in self.sources.values()))
         for rows in self._all_local:
             rows.remove_damaged()
 
     async def resume(self) -> None:
+        """What the app does when it has its partitions: events are read from here on."""
         for source in self.sources.values():
             await source.open()
 
@@ -291,6 +294,7 @@ class ReadSide(Part):
                     await self.control.renew_secret()
 
     async def stop(self) -> None:
+        """What the app does in the end: all that was started is over when it returns."""
         await each_done(self.event_streams.close(), *map(cancel, self._tasks))
         await each_done(self.revoke())
         self.app.audit = None

@@ -21,9 +21,10 @@ import pytest
 from streams.kafka.client_factory import ClientFactory
 from tests.contract.topics import SERVERS
 from tests.e2e.system import ROOT
-from tests.e2e.test_new_aggregate import PAGE, steps
 from tests.e2e.worker import free_port
+from tests.pages import steps
 
+PAGE = ROOT / "docs" / "new-aggregate.md"
 SECONDS = 120.0
 """How long anything may take on a machine that has much else to do."""
 PROJECT = '[tool.sourced]\napps = ["vouchers.app", "vouchers.door"]\n'

@@ -8,8 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,40 +17,14 @@ import pytest
 from tests.e2e.client import eventually
 from tests.e2e.system import ROOT, System
 from tests.e2e.worker import PROJECTIONS, USERS, Worker, free_port
+from tests.pages import Step, steps
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JOURNAL = "sqlite"
 
 PAGE = ROOT / "docs" / "new-aggregate.md"
-STEP = re.compile(
-    r"(?:^`(?P<file>[\w./]+)`:\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$"
-    r"|(?P<restart>^End both workers with Ctrl-C)",
-    re.DOTALL | re.MULTILINE,
-)
 PORTS = ("6071", "6072")
 SECONDS = 60.0
-
-
-@dataclass
-class Step:
-    """A block of the page: a file, a change of one, commands, or what these print; or the order to start again."""
-
-    kind: str
-    text: str = ""
-    file: str = ""
-
-
-def steps(page: str) -> Iterator[Step]:
-    """What the page tells to do, in its order."""
-    for found in STEP.finditer(page):
-        if found["restart"]:
-            yield Step("restart")
-        elif found["file"]:
-            yield Step("file", found["text"], found["file"])
-        elif found["language"] == "bash":
-            yield Step("worker" if " worker " in found["text"] else "bash", found["text"])
-        else:
-            yield Step("diff" if found["language"] == "diff" else "output", found["text"])
 
 
 def alike(output: str) -> Any:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("aggregates", "projections", "schemas", "sourced", "streams")
+BORROWED = ("faust", "honcho", "pytest")
+"""Programs of this tree's venv, which are to run what is in the other one."""
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,8 @@ def install(wheel: Path, folder: Path) -> Elsewhere:
     subprocess.run([*pip, str(wheel)], check=True, timeout=300, env=environment)
     [site] = (folder / "lib").glob("python*/site-packages")
     (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    for module in BORROWED:
+        script = there.python.with_name(module)
+        script.write_text(f'#!/bin/sh\nexec "{there.python}" -m {module} "$@"\n')
+        script.chmod(0o755)
     return there

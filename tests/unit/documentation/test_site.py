@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 import yaml
 
+from documentation import api
 from documentation.__main__ import build
 from documentation.layout import relinked, with_all
 from documentation.reference import commands_of, metrics, settings
@@ -27,6 +28,7 @@ BLOCKS = [
     for index, (language, text) in enumerate(re.findall(r"^```(\w+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
 ]
 OF_THE_CODE = {"reference/settings.md", "reference/metrics.md", "reference/commands.md"}
+OF_THE_CODE |= {f"reference/api-{package.replace('.', '-')}.md" for package in api.PACKAGES}
 
 
 class Loader(yaml.SafeLoader):
@@ -47,10 +49,12 @@ def nav(entries: Any) -> list[str]:
 def test_it_is_made_without_a_broken_link(tmp_path: Path) -> None:
     """Strictly: of pages and of the places within them. What the code says has its page too."""
     made = {"reference/settings.md": settings(), "reference/metrics.md": metrics(), "reference/commands.md": "# Made\n"}
+    made |= api.pages()
     built = build(tmp_path, made)
     assert 0 == built.returncode, built.stdout + built.stderr
     site = tmp_path / "build" / "site"
-    for page in ("index", "concepts/log", "coming-from/faust", "reference/settings", "guarantees"):
+    wanted = ("index", "concepts/log", "coming-from/faust", "reference/settings", "reference/api-streams", "guarantees")
+    for page in wanted:
         assert (site / f"{page}.html").is_file(), page
 
 

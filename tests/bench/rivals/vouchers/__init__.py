@@ -1,0 +1,1 @@
+"""The same aggregate with others: programs that run, and their lines counted."""

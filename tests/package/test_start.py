@@ -1,0 +1,48 @@
+"""The page of the five minutes, followed to the letter: an empty folder, the wheel, and no server until it says so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from tests.e2e.system import ROOT, System
+from tests.package.follower import Follower
+from tests.package.wheel import Elsewhere
+from tests.pages import Step
+
+PAGE = ROOT / "docs" / "start.md"
+
+
+@pytest_asyncio.fixture
+async def system(tmp_path: Path, cassandra_url: str) -> AsyncIterator[System]:
+    """A namespace on the real servers, gone in the end."""
+    system = System(tmp_path, cassandra_url)
+    await system.open()
+    yield system
+    await system.close()
+
+
+def installs(step: Step) -> bool:
+    """What the wheel's venv has done before."""
+    return "pip install" in step.text
+
+
+async def test_five_minutes(elsewhere: Elsewhere, system: System, tmp_path: Path) -> None:
+    """Who types what it shows gets what it shows: tests that pass, the first commands with their answers, rows, the
+    console; and the same on Kafka and Cassandra."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    page = PAGE.read_text("utf-8").replace("cassandra://127.0.0.1:9042", system.journal_url.rpartition("/")[0])
+    page = page.replace("kafka://127.0.0.1:9092", system.brokers)
+    follower = Follower(folder, elsewhere.folder, {"NAMESPACE": system.namespace})
+    try:
+        await asyncio.to_thread(follower.follow, page, installs)
+        async with system.http.get(f"{follower.url}/console") as console:
+            assert (200, True) == (console.status, "<html" in await console.text())
+    finally:
+        await asyncio.to_thread(follower.end)
+    assert [] == [name for name in os.listdir(folder / "shop") if name.endswith(".db")]
