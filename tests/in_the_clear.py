@@ -11,6 +11,8 @@ from schemas.sealing import KeysNeeded, Place, SubjectIsErased
 class InTheClear:
     """Leaves a value as it is, and says of the `erased` subjects that they were forgotten."""
 
+    lease = 60.0
+
     def __init__(self, *erased: str) -> None:
         self.erased = set(erased)
 

@@ -296,7 +296,7 @@ class Cache:
 
     def shrink(self, derived_nr: int | None = None) -> None:
         """Forget the least recently used until the rest fits; commits up to `derived_nr` are derived."""
-        self._derived_nr = max(self._derived_nr, derived_nr or 0)
+        self._derived_nr = max(self._derived_nr, derived_nr or 0, self._follow())
         excess = self.weight - self.limit
         if excess <= 0:
             return

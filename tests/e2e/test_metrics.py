@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from streams.observability.catalog import METRICS
 from tests.e2e.client import eventually
 from tests.e2e.system import System
-from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, TIMERS, Worker
+from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, TIMERS, USERS, Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,7 +22,7 @@ TAIL = "projections.shop.tail"
 SECONDS = 60
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-WRITE_SIDE = (ORDERS, PRODUCTS, CHECKOUT, TIMERS)
+WRITE_SIDE = (ORDERS, PRODUCTS, CHECKOUT, TIMERS, USERS)
 OF_EVERY_WORKER = {name for name in METRICS if name.startswith(("sourced_worker_", "sourced_http_"))}
 
 
@@ -47,7 +47,7 @@ async def test_every_worker_says_what_it_does(system: System) -> None:
     workers = [system.start(module) for module in WRITE_SIDE]
     tail, door = system.start(TAIL), system.start(PROJECTIONS, PUBLISH="off")
     await asyncio.gather(*(system.all_served(worker) for worker in (*workers, tail, door)))
-    orders, products, checkout, timers = workers
+    orders, products, checkout, timers, _ = workers
 
     await command(system, door, "products", "A", "DefineProduct", {"name": "A", "price": "1.00"})
     await command(system, door, "products", "A", "Restock", {"quantity": 100})
