@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from streams.journal.port import JournalMissing
-from streams.keys.opening import keys_url, open_key_rows
+from streams.keys.opening import keys_setting, keys_url, open_key_rows
 from streams.keys.port import KeyRow, KeyRows
 from streams.keys.records import (
     CURRENT,
@@ -46,7 +46,7 @@ class Fences:
     def of(cls, settings: Settings) -> Fences:
         """Those of the settings, which need no key management. Raises `SettingsError`."""
         url = keys_url(settings)
-        rows = open_key_rows(url, settings.namespace)
+        rows = open_key_rows(url, settings.namespace, keys_setting(settings))
         return Fences(rows, period=timedelta(days=settings.key_days), may_create=may_create_keys(settings))
 
     async def open(self) -> None:
@@ -157,4 +157,6 @@ class Fences:
 
 def may_create_keys(settings: Settings) -> bool:
     """Whether a worker may make what the keys are kept in."""
-    return settings.setup == "always" or (settings.setup == "auto" and is_here(keys_url(settings), "KEYS_URL"))
+    return settings.setup == "always" or (
+        settings.setup == "auto" and is_here(keys_url(settings), keys_setting(settings))
+    )

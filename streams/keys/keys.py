@@ -33,7 +33,7 @@ from streams.journal.port import Unavailable
 from streams.keys import envelope
 from streams.keys.fences import Fences, may_create_keys
 from streams.keys.management.port import KeyDestroyed, KeyManagement
-from streams.keys.opening import keys_url, open_key_management, open_key_rows
+from streams.keys.opening import keys_setting, keys_url, open_key_management, open_key_rows
 from streams.keys.port import KeyRow, KeyRows
 from streams.keys.records import (
     BLIND,
@@ -128,7 +128,7 @@ class Keys(Fences):
         if not settings.key_management:
             log.info("personal data: KEY_MANAGEMENT is not set, so its keys are %s: for development only", management)
         return cls(
-            open_key_rows(url, settings.namespace),
+            open_key_rows(url, settings.namespace, keys_setting(settings)),
             management,
             settings.namespace,
             lease=settings.key_lease_seconds,

@@ -18,10 +18,9 @@ TABLE = "subject_keys"
 _rows: dict[tuple[str, str], dict[str, KeyRow]] = {}
 
 
-def open_key_rows(url: str, namespace: str) -> KeyRows:
+def open_key_rows(url: str, namespace: str, setting: str = "KEYS_URL") -> KeyRows:
     """The rows of keys of a namespace, not connected yet. `memory://` gives every caller in this process with the same
-    URL and namespace the same rows. Raises `SettingsError`."""
-    setting = "KEYS_URL"
+    URL and namespace the same rows. Raises `SettingsError`, which names the setting that the URL is of."""
     match url.partition(":")[0]:
         case "cassandra":
             from streams.journal.cassandra.address import CassandraAddress
@@ -84,16 +83,20 @@ def keys_url(settings: Settings) -> str:
     return settings.keys_url or settings.journal_url
 
 
+def keys_setting(settings: Settings) -> str:
+    """The setting that says so."""
+    return "KEYS_URL" if settings.keys_url else "JOURNAL_URL"
+
+
 def is_development(settings: Settings) -> bool:
     """Whether journals and keys are on this machine: then keys in files will do."""
-    return is_here(settings.journal_url, "JOURNAL_URL") and is_here(keys_url(settings), "KEYS_URL")
+    return is_here(settings.journal_url, "JOURNAL_URL") and is_here(keys_url(settings), keys_setting(settings))
 
 
 def keys_grants(settings: Settings) -> set[Grant]:
     """What a worker needs of the keys of persons: to read them, to make one, and to change one's state. Nobody deletes
     one. Nothing where the store has no users. Raises `SettingsError`."""
-    setting = "KEYS_URL" if settings.keys_url else "JOURNAL_URL"
-    database = database_of(keys_url(settings), settings.namespace, KEYS, setting)
+    database = database_of(keys_url(settings), settings.namespace, KEYS, keys_setting(settings))
     if database is None:
         return set()
     verbs: tuple[Verb, ...] = ("SELECT", "INSERT", "UPDATE")
