@@ -254,7 +254,12 @@ class Cache:
         """Whether what it holds was opened too long ago, and it can be loaded again."""
         if aggregate.open_until == FOR_EVER or aggregate.open_until >= time.monotonic():
             return False
-        return aggregate.nr <= max(self._derived_nr, self._follow())
+        return aggregate.nr <= self._derived()
+
+    def _derived(self, at_least: int = 0) -> int:
+        """The newest commit that is known to be derived."""
+        self._derived_nr = max(self._derived_nr, at_least, self._follow())
+        return self._derived_nr
 
     def expire(self) -> None:
         """Forget what was opened too long ago: a person may be forgotten since."""
@@ -296,7 +301,7 @@ class Cache:
 
     def shrink(self, derived_nr: int | None = None) -> None:
         """Forget the least recently used until the rest fits; commits up to `derived_nr` are derived."""
-        self._derived_nr = max(self._derived_nr, derived_nr or 0, self._follow())
+        self._derived(derived_nr or 0)
         excess = self.weight - self.limit
         if excess <= 0:
             return

@@ -17,6 +17,7 @@ from streams.keys.opening import keys_setting, keys_url, open_key_rows
 from streams.keys.port import KeyRow, KeyRows
 from streams.keys.records import (
     CURRENT,
+    Period,
     SubjectKey,
     decode_current,
     decode_period,
@@ -131,15 +132,11 @@ class Fences:
         """By when no copy of a key that was erased `since` then, or is now, can be unwrapped any more, should the next
         renewal be in time; None before the first key. With AWS seven days later. Raises `Unavailable`."""
         await self.open()
-        current = await self._row(CURRENT)
-        if current is None:
+        newest = await self._newest()
+        if newest is None:
             return None
-        number = decode_current(current.value).number
-        row, before = await self._row(period_id(number)), await self._row(period_id(number - 1))
-        if row is None:
-            return None
-        began = decode_period(row.value).began
-        former = decode_period(before.value) if before is not None else None
+        number, began = newest[0], newest[1].began
+        former = await self._period_of(number - 1)
         if since is not None and since < began and former is not None and former.state == "destroyed":
             return former.dead
         return began + self._period
@@ -147,9 +144,21 @@ class Fences:
     async def period_began(self) -> datetime | None:
         """Since when the newest period is; None before the first key. Raises `Unavailable`."""
         await self.open()
+        newest = await self._newest()
+        return None if newest is None else newest[1].began
+
+    async def _newest(self) -> tuple[int, Period] | None:
+        """The newest period, with its number; None before the first key."""
         current = await self._row(CURRENT)
-        period = None if current is None else await self._row(period_id(decode_current(current.value).number))
-        return None if period is None else decode_period(period.value).began
+        if current is None:
+            return None
+        number = decode_current(current.value).number
+        period = await self._period_of(number)
+        return None if period is None else (number, period)
+
+    async def _period_of(self, number: int) -> Period | None:
+        row = await self._row(period_id(number))
+        return None if row is None else decode_period(row.value)
 
     async def _row(self, id: str) -> KeyRow | None:
         return (await self._rows.get([id])).get(id)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest_asyncio
 
 from tests.e2e.system import ROOT, System
 from tests.package.follower import Follower
@@ -15,15 +12,6 @@ from tests.package.wheel import Elsewhere
 from tests.pages import Step
 
 PAGE = ROOT / "docs" / "start.md"
-
-
-@pytest_asyncio.fixture
-async def system(tmp_path: Path, cassandra_url: str) -> AsyncIterator[System]:
-    """A namespace on the real servers, gone in the end."""
-    system = System(tmp_path, cassandra_url)
-    await system.open()
-    yield system
-    await system.close()
 
 
 def installs(step: Step) -> bool:

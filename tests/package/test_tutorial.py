@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
-
-import pytest_asyncio
 
 from tests.e2e.system import ROOT, System
 from tests.package.follower import Follower
@@ -16,15 +13,6 @@ from tests.package.wheel import Elsewhere
 
 FOLDER = ROOT / "docs" / "tutorial"
 PAGES = sorted(FOLDER.glob("*.md"))
-
-
-@pytest_asyncio.fixture
-async def system(tmp_path: Path, cassandra_url: str) -> AsyncIterator[System]:
-    """A namespace on the real servers, gone in the end."""
-    system = System(tmp_path, cassandra_url)
-    await system.open()
-    yield system
-    await system.close()
 
 
 async def test_eight_steps(elsewhere: Elsewhere, system: System, tmp_path: Path) -> None:
