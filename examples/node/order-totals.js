@@ -4,8 +4,8 @@
 //
 //   node order-totals.js BROKERS EVENTS_TOPIC SHOP_URL [REGISTRY_URL]
 
-const { Kafka, logLevel } = require('kafkajs');
 const { EventReader } = require('./event-reader');
+const { readToEnd } = require('./topic');
 
 const [brokers, topic, shop, registry] = process.argv.slice(2);
 const added = new EventReader('LineAdded.avsc', shop, registry);
@@ -45,28 +45,7 @@ function text(amount) {
 }
 
 async function main() {
-  const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.ERROR });
-  const admin = kafka.admin();
-  await admin.connect();
-  const ends = new Map((await admin.fetchTopicOffsets(topic)).map((it) => [it.partition, BigInt(it.high)]));
-  await admin.disconnect();
-  const open = new Set([...ends].filter(([, end]) => end > 0n).map(([partition]) => partition));
-  const consumer = kafka.consumer({ groupId: `order-totals-${process.pid}-${Date.now()}` });
-  await consumer.connect();
-  await consumer.subscribe({ topic, fromBeginning: true });
-  await new Promise((resolve, reject) => {
-    if (!open.size) resolve();
-    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
-    consumer.run({
-      autoCommit: false,
-      eachMessage: async ({ partition, message }) => {
-        await apply(message);
-        if (BigInt(message.offset) + 1n >= ends.get(partition)) open.delete(partition);
-        if (!open.size) resolve();
-      },
-    });
-  });
-  await consumer.disconnect();
+  await readToEnd(brokers, topic, 'order-totals', apply);
   const totals = [...orders].sort(([one], [other]) => (one < other ? -1 : 1));
   const sum = (lines) => lines.reduce((total, line) => total + line.amount, 0n);
   console.log(JSON.stringify(Object.fromEntries(totals.map(([id, lines]) => [id, text(sum(lines))]))));

@@ -8,9 +8,9 @@
 // KEYS_FILE has by user the number and the key, {"17850": {"number": 1, "key": "<64 hex digits>"}}: see sealed.js.
 
 const fs = require('fs');
-const { Kafka, logLevel } = require('kafkajs');
 const { EventReader } = require('./event-reader');
 const { Opener } = require('./sealed');
+const { readToEnd } = require('./topic');
 
 const [brokers, topic, shop, namespace, keys, registry] = process.argv.slice(2);
 const registered = new EventReader('UserRegistered.avsc', shop, registry);
@@ -25,28 +25,7 @@ async function apply(message) {
 }
 
 async function main() {
-  const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.ERROR });
-  const admin = kafka.admin();
-  await admin.connect();
-  const ends = new Map((await admin.fetchTopicOffsets(topic)).map((it) => [it.partition, BigInt(it.high)]));
-  await admin.disconnect();
-  const open = new Set([...ends].filter(([, end]) => end > 0n).map(([partition]) => partition));
-  const consumer = kafka.consumer({ groupId: `user-names-${process.pid}-${Date.now()}` });
-  await consumer.connect();
-  await consumer.subscribe({ topic, fromBeginning: true });
-  await new Promise((resolve, reject) => {
-    if (!open.size) resolve();
-    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
-    consumer.run({
-      autoCommit: false,
-      eachMessage: async ({ partition, message }) => {
-        await apply(message);
-        if (BigInt(message.offset) + 1n >= ends.get(partition)) open.delete(partition);
-        if (!open.size) resolve();
-      },
-    });
-  });
-  await consumer.disconnect();
+  await readToEnd(brokers, topic, 'user-names', apply);
   console.log(JSON.stringify(Object.fromEntries(names)));
 }
 

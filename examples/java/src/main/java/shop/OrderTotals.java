@@ -1,8 +1,8 @@
 package shop;
 
+import static shop.Topic.header;
+
 import java.math.BigDecimal;
-import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -10,10 +10,6 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.apache.avro.generic.GenericRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.kafka.common.TopicPartition;
-import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.StringDeserializer;
 import com.fasterxml.jackson.databind.ObjectMapper;
 
 /**
@@ -44,19 +40,7 @@ public final class OrderTotals {
     public static void main(String[] arguments) throws Exception {
         String registry = arguments.length > 3 ? arguments[3] : "";
         var totals = new OrderTotals(arguments[2], registry);
-        Map<String, Object> settings = Map.of("bootstrap.servers", arguments[0], "enable.auto.commit", false);
-        try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new ByteArrayDeserializer())) {
-            var partitions = consumer.partitionsFor(arguments[1]).stream()
-                    .map(it -> new TopicPartition(it.topic(), it.partition())).toList();
-            consumer.assign(partitions);
-            consumer.seekToBeginning(partitions);
-            var ends = consumer.endOffsets(partitions);
-            while (partitions.stream().anyMatch(it -> consumer.position(it) < ends.get(it))) {
-                for (var event : consumer.poll(Duration.ofSeconds(1))) {
-                    totals.apply(event);
-                }
-            }
-        }
+        Topic.readToEnd(arguments[0], arguments[1], totals::apply);
         new ObjectMapper().writeValue(System.out, totals.totals());
     }
 
@@ -89,9 +73,5 @@ public final class OrderTotals {
         lines.forEach((id, order) -> totals.put(
                 id, order.stream().map(Line::amount).reduce(BigDecimal.ZERO, BigDecimal::add).toPlainString()));
         return totals;
-    }
-
-    private static String header(ConsumerRecord<?, ?> event, String name) {
-        return new String(event.headers().lastHeader(name).value(), StandardCharsets.UTF_8);
     }
 }
