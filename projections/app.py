@@ -254,10 +254,9 @@ class ReadSide(Part):
             supervisor.keep("looking whether tables are complete", self.switching.run),
             supervisor.keep("renewing the workers' secret", self._renew_secret),
         ]
-        if (keys := next((it.keys for it in self.contexts.values() if it.keys is not None), None)) is not None:
-            self._tasks.append(supervisor.keep("the key of blind ids", partial(take_blind_key, keys)))
-        if all_keys := [it.keys for it in self.contexts.values() if it.keys is not None]:
-            self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, all_keys)))
+        if keys := [it.keys for it in self.contexts.values() if it.keys is not None]:
+            self._tasks.append(supervisor.keep("the key of blind ids", partial(take_blind_key, keys[0])))
+            self._tasks.append(supervisor.keep("keys of persons whose lease is over", partial(sweep, keys)))
 
     async def revoke(self) -> None:
         """What the app does when its partitions go: streams end, and nothing is read any more."""

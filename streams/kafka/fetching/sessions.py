@@ -65,6 +65,8 @@ class FetchSession:
         """The most partitions that a request has wanted since it began."""
         self.fails = False
         """Whether the broker has answered with an error for a partition."""
+        self.is_paced = False
+        """Whether somebody wants to know `brought`."""
         self.brought = 0
         """The batches of records in the last answer; `ENOUGH` where they are large."""
 
@@ -82,9 +84,10 @@ class FetchSession:
 
     def answered(self, response: Any) -> None:
         """Go on behind an answer, if the session does."""
-        records = [its[-1] for _, partitions in response.topics for its in partitions if its[-1]]
-        is_little = sum(map(len, records)) < _ENOUGH_BYTES
-        self.brought = sum(map(_batches, records)) if is_little else ENOUGH
+        if self.is_paced:
+            records = [its[-1] for _, partitions in response.topics for its in partitions if its[-1]]
+            is_little = sum(map(len, records)) < _ENOUGH_BYTES
+            self.brought = sum(map(_batches, records)) if is_little else ENOUGH
         self.fails = any(
             error_code not in (NO_ERROR, OUT_OF_RANGE)
             for _, partitions in response.topics
@@ -228,6 +231,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
                 session.give_up(session.id)
         session = self._sessions[node_id]
         if self._pace_seconds:
+            session.is_paced = True
             await self._paces[node_id].keep(session.brought)
             session.brought = 0
         asked = session.next_request(request)
