@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ class Renewed(Generic[T]):
         self._make = make
         self._seconds = seconds
         self._said = ""
+        self._lock = threading.Lock()
         self._looked = time.monotonic()
         try:
             self._made_of = stamp()  # before they are read: what is renewed meanwhile is read again
@@ -72,16 +74,19 @@ class Renewed(Generic[T]):
     @property
     def value(self) -> T:
         """As the files say now."""
-        if time.monotonic() - self._looked >= self._seconds:
-            self._looked = time.monotonic()
-            self._look()
-        return self._value
+        with self._lock:  # of threads that come at once, one makes it
+            if time.monotonic() - self._looked >= self._seconds:
+                self._looked = time.monotonic()
+                self._look()
+            return self._value
 
     def _look(self) -> None:
         try:
             stamp = self._stamp()
             if stamp != self._made_of:
                 self._value, self._made_of = self._make(), stamp
+                if self._stamp() != stamp:
+                    return  # they are being renewed at this moment: the next look takes them all, and says so
                 log.warning("%s: its files are renewed, and count from now on", self._setting)
             if self._said:
                 self._said = ""
