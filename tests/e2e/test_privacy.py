@@ -65,6 +65,8 @@ POISONED = IDS[::2]
 """Who is in quarantine, of both."""
 LEASE = 1.0
 AT_ONCE = 50
+SECONDS = 60 + COUNT / 3
+"""For what is done of all."""
 CLEANED_SECONDS = 420.0
 """The broker looks every five minutes for what is older than `retention.ms`, and deletes a minute later."""
 
@@ -241,7 +243,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
         return {it["projection"]: it["row"] for it in answer["rows"]}
 
     async def ask(id: str, type: str, data: Any, command_id: str = "") -> dict[str, Any]:
-        return await system.ask("member", id, type, data, command_id, seconds=60)
+        return await system.ask("member", id, type, data, command_id, seconds=SECONDS)
 
     # -- names come, in all ways -----------------------------------------------------------------------------------
 
@@ -287,7 +289,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
     }
     for id in POISONED:
         await system.command("member", id, "Join", join(id), f"waits-{id}", system.topic("answers"))
-    await system.covered("members", "member")
+    await system.covered("members", "member", SECONDS)
     letters = {dict(it.headers)["dl_id"].decode(): it for it in await system.read("member-dead-letters")}
     assert {f"poison-{id}" for id in POISONED} <= {*letters}
     club.says(f"{len(letters)} dead letters, {len(POISONED)} wait in quarantine")
@@ -298,7 +300,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
         found = [await rows(id) for id in IDS[-3:]]
         return all(found) and all(row and row["times"] == 2 for its in found for row in its.values())
 
-    await eventually(are_kept, 60, reader.tail)
+    await eventually(are_kept, SECONDS, reader.tail)
     before = {id: await rows(id) for id in IDS}
     if IS_WHOLE:
         kept = await system.run("-A", READ, "backup", str(club.backup), **club.settings)
@@ -326,7 +328,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
         heard = await all_of(system.get(reader, f"/farewells/{id}/history") for id in ERASED)
         return all(status == 200 and len(page["events"]) == 1 for status, page, _ in heard)
 
-    await eventually(all_heard, 60, worker.tail)
+    await eventually(all_heard, SECONDS, worker.tail)
     club.says(f"{len(ERASED)} are forgotten")
     if IS_WHOLE:  # one is taken over, and then all crash
         worker.signal(signal.SIGKILL)
@@ -373,7 +375,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
         found = dict(zip(IDS, await all_of(rows(id) for id in IDS), strict=True))
         return all(its and all(row and row["times"] == times[id] for row in its.values()) for id, its in found.items())
 
-    await eventually(have_followed, 60, reader.tail)
+    await eventually(have_followed, SECONDS, reader.tail)
 
     # -- tables built from nothing are the same, and show the same -----------------------------------------------------
 
@@ -387,7 +389,7 @@ async def test_who_is_forgotten_is_gone_and_the_others_are_all_there(system: Sys
             any(table["state"] == "serving" and table["table"][-2:] != "-1" for table in it["tables"]) for it in found
         )
 
-    await eventually(are_rebuilt, 90, reader.tail)
+    await eventually(are_rebuilt, SECONDS, reader.tail)
     assert served == {id: await rows(id) for id in IDS}
     club.says("all tables are built anew, and equal")
     shown = await all_of(system.get(reader, f"/members/{id}") for id in IDS)
