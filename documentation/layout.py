@@ -28,6 +28,7 @@ def lay(root: Path, into: Path, made: Mapping[str, str], repository: str = "") -
         _write(into / name.removeprefix("docs/"), relinked(text, source, name, {*texts, *_pictures(root)}, repository))
     for name, text in made.items():
         _write(into / name, text)
+    shutil.copy(root / "docs" / "site.css", into)
     for picture in _pictures(root):
         target = into / picture.removeprefix("docs/")
         target.parent.mkdir(parents=True, exist_ok=True)

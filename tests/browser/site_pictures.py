@@ -24,7 +24,7 @@ from tests.browser.screens import screen
 from tests.e2e.system import ROOT
 
 FOLDER, SITE = ROOT / "docs" / "pictures", ROOT / "build" / "site"
-WIDTH, HEIGHT, COLOURS = 1280, 820, 96
+WIDTH, HEIGHT, COLOURS = 1440, 900, 96
 PAGES = {
     "site-start": "start.html",
     "site-tutorial": "tutorial/5-schedules.html",
