@@ -26,6 +26,8 @@ LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
 WHOLE = "tests/chaos/", "tests/brokers/", "tests/package/"
 """The files of each share servers of their own, or a wheel in a venv, so one process runs them all."""
 
+LONG = ("access", "openapi", "tables_exact", "restore", "logs", "registry", "rolling_update", "replay", "quarantine")
+"""Files of `tests/e2e` that take a minute and more: they are not begun last."""
 COMPUTING = "gw1"
 """The process that takes from the back."""
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -60,9 +62,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FromBothE
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Make the line."""
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        folder = item.nodeid.split("/")[1]
-        return item.get_closest_marker("alone") is None, LINE.index(folder) if folder in LINE else 0
+    def place(item: pytest.Item) -> tuple[bool, int, bool]:
+        folder, name = item.nodeid.split("/")[1], item.path.stem.removeprefix("test_")
+        is_short = folder != "e2e" or name not in LONG
+        return item.get_closest_marker("alone") is None, LINE.index(folder) if folder in LINE else 0, is_short
 
     items.sort(key=place)
 
