@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything that is missing is installed: a venv here, Java, Maven, PostgreSQL and (for tests) Chromium with apt-get.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install package upgrade up servers down start demo test chaos brokers autonomy growth secured privacy lint docs simulate fuzz bench clean
+.PHONY: help install package upgrade up servers down start demo test thorough chaos brokers autonomy growth secured privacy lint docs simulate fuzz bench clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,8 +16,11 @@ SEEDS ?= 2000
 FIRST ?= 0
 MINUTES ?= 10
 BROKERS ?=
-# All tests run in two processes, of which one waits while the other computes: see tests/side_by_side.py.
-SIDE_BY_SIDE := -p tests.side_by_side -n 2
+# All tests run in three processes, of which two wait while the third computes: see tests/side_by_side.py.
+SIDE_BY_SIDE := -p tests.side_by_side -n 3
+# Tests that `make test` does shortly, and that no other target has.
+THOROUGH := tests/e2e/test_openapi.py tests/e2e/test_access.py tests/e2e/test_takeover_time.py tests/simulation tests/bench \
+	tests/unit/shop/test_checkout_model.py tests/unit/shop/test_analytics_on_sales.py
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
 SALES ?=
 export SALES
@@ -60,6 +63,9 @@ demo: $(STAMP) ## a month of sales replayed, the answers printed (DATA=file.csv[
 test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" for some
 	python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
+thorough: $(STAMP) servers ## the long forms of tests that `make test` does shortly, but for those of the targets below; ARGS="-k openapi" for some
+	python -m pytest $(THOROUGH) --full -o faulthandler_timeout=1800 $(ARGS)
+
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)
 
@@ -79,7 +85,7 @@ privacy: $(STAMP) servers ## a thousand persons, a third of them forgotten, look
 
 secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some
 	python -m tests.secured.servers up
-	python -m pytest tests/e2e tests/security/test_each_right.py --secured --full -o faulthandler_timeout=900 $(or $(ARGS),$(SIDE_BY_SIDE)); code=$$?; \
+	python -m pytest tests/e2e tests/security/test_each_right.py --secured --full -o faulthandler_timeout=900 $(or $(ARGS),-p tests.side_by_side -n 2); code=$$?; \
 		python -m tests.secured.servers down; exit $$code
 
 lint: $(STAMP) ## ruff, mypy in strict mode, and whether a change of the schemas would break somebody

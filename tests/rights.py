@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ ROLES = ("reader", "commander", "auditor", "operator")
 CONTEXTS = ("orders", "products", "users", "checkout", "timers", "projections")
 ALSO = {"operator": ("auditor",)}
 """The roles that one of a role has as well."""
+ATTEMPTS = 10
 
 
 class Asked(NamedTuple):
@@ -57,13 +59,18 @@ def may(who: str, asked: Asked) -> bool:
 
 
 async def status(http: aiohttp.ClientSession, url: str, asked: Asked, token: str | None) -> int:
-    """The status that somebody with this token gets; one that may not is refused whatever else he sends."""
+    """The status that somebody with this token gets; one that may not is refused whatever else he sends. Who is told
+    503, as many who give orders at once may be, asks again."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     body = {"json": {}} if asked.method == "POST" else {}
     timeout = aiohttp.ClientTimeout(total=30)
-    async with http.request(asked.method, url + asked.path, headers=headers, timeout=timeout, **body) as response:
-        if response.status in (401, 403):
-            assert "application/problem+json" == response.content_type
-        if response.status == 401:
-            assert "Bearer" == response.headers["WWW-Authenticate"]
-        return response.status
+    for attempt in range(ATTEMPTS):
+        async with http.request(asked.method, url + asked.path, headers=headers, timeout=timeout, **body) as response:
+            if response.status in (401, 403):
+                assert "application/problem+json" == response.content_type
+            if response.status == 401:
+                assert "Bearer" == response.headers["WWW-Authenticate"]
+            if response.status != 503 or attempt == ATTEMPTS - 1:
+                return response.status
+            await asyncio.sleep(float(response.headers["Retry-After"]))
+    raise AssertionError("no attempt")

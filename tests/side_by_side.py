@@ -1,11 +1,12 @@
-"""`make test` in two processes: one waits for servers and workers while the other computes.
+"""`make test` in three processes: two wait for servers and workers, and a third one computes meanwhile.
 
-One takes files of tests from the front of the line, where those are that start servers and workers and wait for them,
-the longest first; the other one from its back, where those are that keep a core busy. They meet among short ones, so
-that neither waits long for the other in the end. A test that measures how long something takes is marked `alone`:
-nothing runs beside its module. Those stand at the very front, so that nobody waits for a long test of the other one.
+Two take files of tests from the front of the line, where those are that start servers and workers and wait for them,
+the longest first: of two cores such a test has a quarter or so. The third one takes from its back, where those are that
+keep a core busy. They meet among short ones, so that nobody waits long for another in the end. A test that measures how
+long something takes is marked `alone`: nothing runs beside its module. Those stand at the very front, so that nobody
+waits for a long test of another one.
 
-This is a plugin: `pytest -p tests.side_by_side -n 2`. Without it tests run one after another, in pytest's own order.
+This is a plugin: `pytest -p tests.side_by_side -n 3`. Without it tests run one after another, in pytest's own order.
 """
 
 from __future__ import annotations
@@ -19,26 +20,30 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-WAITING = ("chaos", "brokers", "browser", "growth", "autonomy", "e2e", "security", "package", "foreign", "bench")
+WAITING = ("chaos", "package", "brokers", "browser", "growth", "autonomy", "security", "foreign", "bench", "e2e")
 LINE = (*WAITING, "contract", "compatibility", "fuzz", "simulation", "unit")
 """The folders of `tests/` from the front to the back; another one is at the front."""
-WHOLE = "tests/chaos/", "tests/brokers/"
-"""The files of each share servers of their own, so one process runs them all."""
+WHOLE = "tests/chaos/", "tests/brokers/", "tests/package/"
+"""The files of each share servers of their own, or a wheel in a venv, so one process runs them all."""
 
+LONG = ("access", "openapi", "tables_exact", "restore", "logs", "registry", "rolling_update", "replay", "quarantine")
+"""Files of `tests/e2e` that take a minute and more: they are not begun last."""
+COMPUTING = "gw1"
+"""The process that takes from the back."""
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 """That run tests now and share the machine."""
 TABLES = pytest.StashKey[dict[str, list[str]]]()
 
 
 class FromBothEnds(LoadFileScheduling):
-    """Gives the first process the next file of the line, and others its last one."""
+    """Gives the process that computes the last file of the line, and others the next one."""
 
     def _split_scope(self, nodeid: str) -> str:
         folder = next((folder for folder in WHOLE if nodeid.startswith(folder)), "")
         return folder or str(super()._split_scope(nodeid))
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        if node.gateway.id != "gw0":
+        if node.gateway.id == COMPUTING:
             self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
         super()._assign_work_unit(node)
 
@@ -57,9 +62,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FromBothE
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Make the line."""
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        folder = item.nodeid.split("/")[1]
-        return item.get_closest_marker("alone") is None, LINE.index(folder) if folder in LINE else 0
+    def place(item: pytest.Item) -> tuple[bool, int, bool]:
+        folder, name = item.nodeid.split("/")[1], item.path.stem.removeprefix("test_")
+        is_short = folder != "e2e" or name not in LONG
+        return item.get_closest_marker("alone") is None, LINE.index(folder) if folder in LINE else 0, is_short
 
     items.sort(key=place)
 

@@ -3,7 +3,11 @@ depends on the machine; that there is one does not."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench.console import measure_console
+
+pytestmark = pytest.mark.full
 
 
 async def test_the_console_is_measured() -> None:

@@ -3,8 +3,11 @@ machine and on what else it does; that there is one, and what must hold of it an
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench.ordinary import Plan, measure_ordinary
 
+pytestmark = pytest.mark.full
 RATE = 50
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import pytest_asyncio
 from playwright.async_api import expect
@@ -149,10 +151,15 @@ async def test_letters_are_dropped(open_tab: OpenTab, broken: Worker, system: Sy
     await dialog.get_by_role("button", name="Drop", exact=True).click()
     await expect(group).to_have_count(0, timeout=SEEN)
     assert [] == await places(system, broken, "NoSuchCommand", 0)
-    _, page, _ = await system.get(broken, "/audit?what=dead-letters order drop")
-    assert [("accepted", "sent by mistake"), ("accepted", HOSTILE)] == [
-        (entry["outcome"], entry["reason"]) for entry in page["actions"]
-    ]
+    ended: list[Any] = []
+
+    async def are_written() -> bool:
+        _, page, _ = await system.get(broken, "/audit?what=dead-letters order drop")
+        ended[:] = [(entry["outcome"], entry["reason"]) for entry in page["actions"]]
+        return all(outcome is not None for outcome, _ in ended)
+
+    await eventually(are_written, 15, lambda: str(ended))  # letters are off the list before the order has ended
+    assert [("accepted", "sent by mistake"), ("accepted", HOSTILE)] == ended
 
 
 async def places(system: System, door: Worker, command: str, count: int) -> list[str]:

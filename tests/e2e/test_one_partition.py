@@ -39,6 +39,11 @@ async def not_ready(system: System, worker: Worker) -> str:
     return str(body["detail"]) if status == 503 else ""
 
 
+def said(worker: Worker, words: str) -> list[str]:
+    """The lines of its log with these words."""
+    return [line for line in worker.lines if words in line]
+
+
 async def test_an_unreadable_commit(system: System) -> None:
     """A worker whose journal has, at the end of one log, what nobody can read serves the other one at once. That one
     it holds, says so once, and serves it when the commit can be read; commands that came meanwhile are decided."""
@@ -60,11 +65,16 @@ async def test_an_unreadable_commit(system: System) -> None:
     others = [partition for partition in range(PARTITIONS) if partition not in (1, 3)]
     await asyncio.gather(*(open_order(system, partition, "second", 60) for partition in others))
     waiting = asyncio.create_task(open_order(system, 1, "second", 60))
-    assert "order@1: a commit starts with 0000" in await not_ready(system, worker)
+
+    async def held() -> bool:
+        return "order@1: a commit starts with 0000" in await not_ready(system, worker)
+
+    await eventually(held, 30, worker.tail)  # the others are served whether it has been looked at or not
     found = await owned(system, worker)
     assert others == [partition for row in found.values() if row["serving"] for partition in row["slices"]]
     assert "a commit starts with" in found[1]["waits"]
-    assert 1 == len([line for line in worker.lines if "order@1 waits" in line])
+    await eventually(lambda: said(worker, "order@1 waits"), 10, worker.tail)
+    assert 1 == len(said(worker, "order@1 waits"))
     assert "" == worker.last_ready
     before = found[0]["epoch"]
 
@@ -116,7 +126,8 @@ async def test_partitions_added_by_hand(system: System) -> None:
         return words in await not_ready(system, worker)
 
     await eventually(noticed, 60, worker.tail)
-    assert 1 == len([line for line in worker.lines if words in line])
+    await eventually(lambda: said(worker, words), 10, worker.tail)
+    assert 1 == len(said(worker, words))
     await open_order(system, 0, "third")
     # One that is started now says the same, and ends.
     second = system.start(ORDERS)

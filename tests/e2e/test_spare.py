@@ -36,8 +36,9 @@ async def test_a_spare_worker(system: System) -> None:
     assert "accepted" == (await system.ask("order", "1", "OpenOrder", ORDER))["status"]
     spare = system.start(MODULE, PARTITIONS="1")
     await eventually(lambda: ready(spare, []), 60, spare.tail)
-    assert f"ready: {ORDERS} partitions=[] logs=[]" == spare.last_ready
-    assert f"ready: {ORDERS} partitions=[0] logs=[order@0]" == first.last_ready
+    # What a worker says of itself in its log comes a moment after it can be asked for.
+    for worker, line in ((spare, "partitions=[] logs=[]"), (first, "partitions=[0] logs=[order@0]")):
+        await eventually(lambda its=worker, line=line: its.last_ready == f"ready: {ORDERS} {line}", 10, worker.tail)
     until = time.monotonic() + LONGER
     while time.monotonic() < until:
         assert [] == await system.partitions(spare), spare.tail()
@@ -48,7 +49,7 @@ async def test_a_spare_worker(system: System) -> None:
     assert 0 == table.returncode, table.stdout + table.stderr
     first.signal(signal.SIGKILL)
     assert "accepted" == (await system.ask("order", "2", "OpenOrder", ORDER, seconds=60))["status"]
-    assert [0] == await system.partitions(spare)
+    await eventually(lambda: ready(spare, [0]), 10, spare.tail)
     spare.signal(signal.SIGTERM)
     await eventually(lambda: not spare.running, 10, spare.tail)
     assert 0 == spare.process.returncode

@@ -391,7 +391,7 @@ class Boxes:
         return folded(projection, self.log, self.slices)
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 20.0) -> None:
     """Return when a condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():

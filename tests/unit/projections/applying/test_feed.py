@@ -76,7 +76,7 @@ async def test_a_consumer_that_fails(kafka: KafkaTopicReader) -> None:
     waiting = asyncio.create_task(readings[0].read(10))
     await asyncio.sleep(0)
     Driver.made[0].found.put_nowait(RuntimeError("a record that nobody can read"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         with pytest.raises(ReadingFailed, match="a record that nobody can read"):
             await waiting
         with pytest.raises(ReadingFailed):
@@ -89,7 +89,7 @@ async def test_a_consumer_that_fails(kafka: KafkaTopicReader) -> None:
     _, first, second = Driver.made
     first.found.put_nowait(RuntimeError("it is still there"))
     second.found.put_nowait({TopicPartition("events", 1): [Record(0)]})
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         with pytest.raises(ReadingFailed):
             await again[0].read(10)
         assert [0] == [record.offset for record in await again[1].read(10)]
@@ -114,7 +114,7 @@ async def test_sought_while_others_have_their_turn(kafka: KafkaTopicReader, monk
     await reading.seek(100)
     Driver.made[0].found.put_nowait({TopicPartition("events", 0): [Record(100)]})
     turn.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         assert [100] == [record.offset for record in await reading.read(10)]
 
 
@@ -150,7 +150,7 @@ async def test_a_topic_without_news(kafka: KafkaTopicReader, monkeypatch: pytest
     driver, reading = Driver.made[0], await kafka.open("events", 0)
 
     async def waits(ms: int) -> bool:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             while driver._fetcher._fetch_max_wait_ms != ms:
                 await asyncio.sleep(0.001)
         return True

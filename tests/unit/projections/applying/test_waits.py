@@ -55,10 +55,10 @@ async def test_a_thousand_waits_cost_a_batch_nothing() -> None:
     waits = Waits()
     tasks = [asyncio.create_task(wait(waits, 10**9 + nr)) for nr in range(10_000)]
     await asyncio.sleep(0)
-    began = time.perf_counter()
+    began = time.process_time()
     for nr in range(1_000):
         waits.reached(0, "orders", nr)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     waits.fail("over")
     await asyncio.gather(*tasks, return_exceptions=True)
 

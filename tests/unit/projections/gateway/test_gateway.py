@@ -171,7 +171,7 @@ async def test_how_long_it_waits(
     tasks = [asyncio.create_task(moment.deliver()), asyncio.create_task(moment.reply(future))]
     command: Any = SimpleNamespace(id="c-1")
     gateway: Any = None
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         work = Gateway._reply(gateway, command, tasks[0], future, seconds)
         if expected is HttpProblem:
             with pytest.raises(HttpProblem, match="command c-1") as refused:

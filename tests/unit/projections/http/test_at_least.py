@@ -52,11 +52,11 @@ def test_what_is_no_position(text: str) -> None:
 
 def test_a_long_header_is_read_at_once() -> None:
     """A header as long as any that is let in takes no time."""
-    began = time.monotonic()
+    began = time.process_time()
     for text in ("order-1" * 1_100, "-1" * 4_000 + ":", "order-" + "0" * 8_000):
         with pytest.raises(BadPositionHeader):
             read_at_least(text, 4, TYPES)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

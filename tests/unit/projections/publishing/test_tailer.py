@@ -212,7 +212,7 @@ async def tailing(
 
 
 async def until(done: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not done():
             await asyncio.sleep(0.001)
 
@@ -357,7 +357,7 @@ async def test_a_hint_in_the_moment_of_its_end() -> None:
     await asyncio.sleep(0.01)
     tail.wake(2)
     task.cancel()
-    await asyncio.wait([task], timeout=1)
+    await asyncio.wait([task], timeout=20)
     assert task.cancelled()
 
 

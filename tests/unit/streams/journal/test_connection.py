@@ -70,5 +70,5 @@ async def test_a_host_that_ends_the_connection_at_once() -> None:
     began = time.monotonic()
     async with server:
         with pytest.raises(ConnectionShutdown):
-            await asyncio.to_thread(connection_on(OnLoop.running()).factory, endpoint, 5.0, protocol_version=4)
-    assert time.monotonic() - began < 2
+            await asyncio.to_thread(connection_on(OnLoop.running()).factory, endpoint, 60.0, protocol_version=4)
+    assert time.monotonic() - began < 20

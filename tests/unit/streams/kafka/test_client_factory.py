@@ -94,7 +94,7 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        connected = await connect("127.0.0.1", port, request_timeout_ms=2_000)
+        connected = await connect("127.0.0.1", port, request_timeout_ms=60_000)
         joining = await connect("127.0.0.1", port, request_timeout_ms=2_000)
         silent.set()
         began = time.monotonic()
@@ -102,8 +102,8 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TimeoutError):
             await connected.send(MetadataRequest([]))
         with pytest.raises(TimeoutError):
-            await connect("127.0.0.1", port, request_timeout_ms=2_000)
-        assert 1.1 < time.monotonic() - began < 1.8
+            await connect("127.0.0.1", port, request_timeout_ms=60_000)
+        assert 1.1 < time.monotonic() - began < 20
         assert not join.done()
         behind = asyncio.ensure_future(joining.send(MetadataRequest([])))
         with pytest.raises(TimeoutError):
@@ -114,10 +114,11 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
             await behind
         assert time.monotonic() - began > 1.9
         connected.close(CloseReason.CONNECTION_TIMEOUT)  # as aiokafka's client closes it
+        monkeypatch.setattr(client_factory, "ANSWER_MS", 60_000)
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            await connect("127.0.0.1", port, request_timeout_ms=2_000)
-        assert time.monotonic() - began < 0.5
+            await connect("127.0.0.1", port, request_timeout_ms=60_000)
+        assert time.monotonic() - began < 20
         silent.clear()
         (await connect("127.0.0.1", port, request_timeout_ms=2_000)).close()
         assert ("127.0.0.1", port) not in PromptConnection._silent
@@ -153,10 +154,10 @@ async def test_a_slow_line(monkeypatch: pytest.MonkeyPatch) -> None:
         assert time.monotonic() - began > 0.35
         connected.close()
         stands_still.set()
-        connected, began = await connect("127.0.0.1", port, request_timeout_ms=2_000), time.monotonic()
+        connected, began = await connect("127.0.0.1", port, request_timeout_ms=60_000), time.monotonic()
         with pytest.raises(TimeoutError):
             await connected.send(MetadataRequest([]))
-        assert 0.6 < time.monotonic() - began < 1.2
+        assert 0.6 < time.monotonic() - began < 20
         connected.close()
 
 

@@ -174,7 +174,7 @@ async def reader(kafka: Kafka) -> AsyncIterator[KafkaCommandReader]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -310,7 +310,7 @@ async def test_a_broker_that_does_not_answer(kafka: Kafka) -> None:
         await until(lambda: owner.got)
         await cancel(running)
     kafka.refuses = [KafkaConnectionError("down")] * 100
-    async with asyncio.timeout(1), command_reader_of(kafka):
+    async with asyncio.timeout(20), command_reader_of(kafka):
         await asyncio.sleep(0.01)
     assert 0 == kafka.connected
 

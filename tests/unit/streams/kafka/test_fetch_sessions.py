@@ -156,7 +156,7 @@ async def test_closing_just_after_an_assignment(turns: int) -> None:
     assign(subscription)
     for _ in range(turns):
         await asyncio.sleep(0)
-    _, waiting = await asyncio.wait([asyncio.create_task(fetcher.close())], timeout=1)
+    _, waiting = await asyncio.wait([asyncio.create_task(fetcher.close())], timeout=20)
     assert not waiting
 
 
@@ -181,7 +181,7 @@ async def test_fetching_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetcher, "_get_actions_per_node", lambda assignment: 1 / 0)
     fetcher._notify(fetcher._wait_consume_future)
     for task in waiting:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             with pytest.raises(FetchingFailed, match="division by zero"):
                 await task
     with pytest.raises(FetchingFailed):

@@ -20,7 +20,7 @@ NO_LEADER = "order-commands has no leader of partition 3: what is of it waits. L
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -213,7 +213,7 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -233,7 +233,7 @@ async def test_taken_over(rig: Rig) -> None:
 async def test_one_that_hangs_keeps_no_other_waiting(rig: Rig) -> None:
     """It is waited for by nobody; neither is it by a rebalance."""
     go_on = rig.hangs(1)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await rig.assigned(0, 1)
         await until(lambda: rig.served == {0})
         assert not rig.ownership.ready
@@ -253,7 +253,7 @@ async def test_all_are_served(rig: Rig) -> None:
     done, _ = await asyncio.wait({waiting}, timeout=0.05)
     assert not done
     go_on.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await waiting
     assert {0, 1} == rig.served
 
@@ -371,7 +371,7 @@ async def test_one_that_waits_in_the_middle_of_its_work(rig: Rig) -> None:
     waiting = asyncio.create_task(rig.ownership.all_served())
     await asyncio.sleep(0)
     rig.waiting[1].end()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await waiting
     assert (True, {}) == (rig.ownership.ready, rig.supervisor.troubles)
 
@@ -442,7 +442,7 @@ async def test_nothing_assigned(rig: Rig) -> None:
     await rig.assigned()
     assert (set(), {}) == (rig.served, rig.ownership.logs)
     assert rig.ownership.ready
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await rig.ownership.all_served()
 
 

@@ -221,7 +221,7 @@ class World:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.002)
 
