@@ -18,13 +18,20 @@ import pytest_asyncio
 
 from tests.e2e.client import eventually
 from tests.e2e.system import System
-from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, USERS, Worker
+from tests.e2e.worker import CHECKOUT, ORDERS, PRODUCTS, PROJECTIONS, TIMERS, USERS, Worker
 from tests.real_sales import REAL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TYPES = ("order", "product", "user")
 WEEK = ("2010-12-01", "2010-12-07")
+LEASE = 2.0
+"""For so long a worker may show who was forgotten."""
+FIGURES = (
+    *(f"/analytics/revenue?by={by}" for by in ("month", "day", "country")),
+    *(f"/analytics/{name}" for name in ("orders-by-status", "top-products", "baskets")),
+    "/products",
+)
 
 
 @dataclass
@@ -102,7 +109,8 @@ class Replayed:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replayed(system: System) -> Replayed:
     """Three days of generated sales, and with `SALES` a week of the original ones."""
-    workers = [system.start(module) for module in (PRODUCTS, ORDERS, USERS, CHECKOUT, PROJECTIONS)]
+    modules = PRODUCTS, ORDERS, USERS, CHECKOUT, PROJECTIONS
+    workers = [system.start(module, KEY_LEASE_SECONDS=f"{LEASE:g}") for module in modules]
     for worker in workers:
         await system.all_served(worker)
     file = system.data / "sales.csv.gz"
@@ -226,3 +234,75 @@ async def test_running_it_again_changes_nothing(replayed: Replayed) -> None:
     await test_nothing_lags(replayed)
     assert before == {type: await replayed.system.ends(f"{type}-events") for type in TYPES}
     assert replayed.expected.revenue(7) == await replayed.revenue("month")
+
+
+async def test_who_is_forgotten_changes_no_figure(replayed: Replayed) -> None:
+    """A third of the users are forgotten, and every table is built from nothing: all rows and figures equal those that
+    served, revenue and stock are what the files say, and the journal is whole. The other addresses are there."""
+    system, door = replayed.system, replayed.door
+    timers = system.start(TIMERS, KEY_LEASE_SECONDS=f"{LEASE:g}")
+    users = sorted({*replayed.expected.users.values()})
+    forgotten = users[::3]
+    turns = asyncio.Semaphore(20)
+
+    async def address(user: str) -> str:
+        async with turns:
+            reply = await system.ask("user", user, "ChangeEmail", {"email": f"{user}@example.org"}, seconds=60)
+            return str(reply["status"])
+
+    async def get(path: str) -> Any:
+        async with turns:
+            return await replayed.get(path)
+
+    async def forget(user: str) -> str:
+        async with turns, system.http.post(door.url + f"/subjects/{user}/forget", json={"reason": "asked"}) as response:
+            return str((await response.json())["state"])
+
+    async def addresses() -> list[Any]:
+        return [row["email"] for row in await asyncio.gather(*(get(f"/users/{user}") for user in users))]
+
+    async def shown() -> dict[str, Any]:
+        """All rows of orders, products and users, and the figures."""
+        skus = {sku for lines in replayed.expected.lines.values() for sku, _ in lines}
+        keys = {"orders": replayed.expected.lines, "products": skus, "users": users}
+        paths = [f"/{name}/{key}/rows" for name, all_of_them in keys.items() for key in all_of_them]
+        found = dict(zip(FIGURES, await asyncio.gather(*map(get, FIGURES)), strict=True))
+        for path, answer in zip(paths, await asyncio.gather(*map(get, paths)), strict=True):
+            found[path] = {its["projection"]: its["row"] for its in answer["rows"]}  # whatever the table is called
+        return found
+
+    async def tables() -> dict[str, str]:
+        return {its["name"]: its["serving"] for its in (await replayed.get("/projections"))["projections"]}
+
+    await system.all_served(timers)
+    assert {"accepted"} == {*await asyncio.gather(*map(address, users))}
+    everybody = [f"{user}@example.org" for user in users]
+
+    async def all_have_theirs() -> bool:
+        return await addresses() == everybody
+
+    await eventually(all_have_theirs, 60, door.tail)
+    await test_nothing_lags(replayed)
+    before, served = await shown(), await tables()
+    assert {"erased"} == {*await asyncio.gather(*map(forget, forgotten))}
+    for name in served:
+        async with system.http.post(door.url + f"/projections/{name}/rebuild", json={"again": True}) as response:
+            assert 202 == response.status, await response.text()
+
+    async def are_others() -> bool:
+        found = await tables()
+        return all(found[name] != table for name, table in served.items())
+
+    await eventually(are_others, 120, door.tail)
+    await test_nothing_lags(replayed)
+    assert before == await shown()
+    for by, length in (("month", 7), ("day", 10)):
+        assert replayed.expected.revenue(length) == await replayed.revenue(by)
+    await test_stock_is_what_the_orders_left(replayed)
+
+    async def are_gone() -> bool:
+        return await addresses() == [{"erased": True} if user in forgotten else f"{user}@example.org" for user in users]
+
+    await eventually(are_gone, 10 * LEASE, door.tail)
+    verified = await system.run("-A", USERS, "journal", "verify", "user")
+    assert 0 == verified.returncode, verified.stdout + verified.stderr
