@@ -112,8 +112,8 @@ class Door:
         await self._session.close()
 
     async def get(self, path: str, **query: str) -> Any:
-        """The JSON answer. Raises `ReplayError` after `PATIENCE` seconds without one, or `BUSY_PATIENCE` where a question
-        is taken and not answered."""
+        """The JSON answer. Raises `ReplayError` after `PATIENCE` seconds without one, or `BUSY_PATIENCE` where the door
+        takes questions and does not answer them."""
         began = time.monotonic()
         while True:
             patience = PATIENCE
