@@ -21,6 +21,10 @@ from streams.web.lag import Lag as LagAnswer
 
 PATIENCE = 30.0
 """Seconds that the door may be shut, as in a restart, before it counts as gone."""
+BUSY_PATIENCE = 180.0
+"""Seconds that it may leave questions without an answer: on a machine that has much else to do, a process that has all
+of the shop comes to them late."""
+ANSWER_SECONDS = 10.0
 PAUSE = 0.5
 
 Sent = dict[str, tuple[int, int]]
@@ -99,7 +103,7 @@ class Door:
         self._door = http.Door(self.url, settings or Settings())
 
     async def __aenter__(self) -> Door:
-        self._session = self._door.session(10)
+        self._session = self._door.session(ANSWER_SECONDS)
         return self
 
     async def __aexit__(
@@ -108,9 +112,11 @@ class Door:
         await self._session.close()
 
     async def get(self, path: str, **query: str) -> Any:
-        """The JSON answer. Raises `ReplayError` after `PATIENCE` seconds without one."""
-        given_up = time.monotonic() + PATIENCE
+        """The JSON answer. Raises `ReplayError` after `PATIENCE` seconds without one, or `BUSY_PATIENCE` where the door
+        takes questions and does not answer them."""
+        began = time.monotonic()
         while True:
+            patience = PATIENCE
             try:
                 async with self._session.get(self.url + path, params=query) as response:
                     if response.status == 200:
@@ -118,9 +124,11 @@ class Door:
                     why = f"HTTP status {response.status}"
             except aiohttp.InvalidURL:
                 raise ReplayError(f"--url {without_login(self.url)} is not a URL like http://127.0.0.1:6066") from None
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except TimeoutError:
+                why, patience = f"nothing in {ANSWER_SECONDS:g} s", BUSY_PATIENCE
+            except (aiohttp.ClientError, OSError, ValueError) as error:
                 why = str(error) or type(error).__name__
-            if time.monotonic() > given_up:
+            if time.monotonic() > began + patience:
                 raise ReplayError(
                     f"no answer from {without_login(self.url)}{path}: {why}. --wait asks the projections: start them"
                     " (make start), or say where they are with --url"

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -59,6 +60,22 @@ async def test_a_locked_file_is_waited_for(
         other.execute("ROLLBACK")
     await waiting
     assert await journal.head(log) == make_commit(2, event("a", 1))
+
+
+async def test_many_readers_of_a_busy_process(
+    tmp_path: Path, make_commit: Make, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for one another as long as it takes: a process that comes to them late is no store that fails."""
+    monkeypatch.setattr("streams.journal.sql.sqlite.POOL_SECONDS", 0.01)
+    journal = open_journal(f"sqlite:///{tmp_path}/shop.db", "", CONTEXT)
+    await journal.create()
+    await journal.open()
+    await journal.append(make_commit(1))
+    reading = [asyncio.create_task(journal.head(log)) for _ in range(200)]
+    await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251 the whole process stands still, and whatever is due in it is late
+    assert [make_commit(1)] * 200 == await asyncio.gather(*reading)
+    await journal.close()
 
 
 async def test_an_error_after_the_commit_is_settled_by_repeating_it(

@@ -49,7 +49,7 @@ class Transcript:
         self.rows.append((what, took, now - self._began))
         print(f"{now - self._began:6.1f} s  {what}", flush=True)
         if step.kind != "file":
-            shown = said.strip().splitlines()
+            shown = [line for line in said.strip().splitlines() if not line.startswith("Looking in ")]  # of the machine
             cut = [*shown[: SHOWN - 1], f".. ({len(shown) - SHOWN + 1} lines more)"] if len(shown) > SHOWN else shown
             self.said.append("\n".join([f"[{now - self._began:6.1f} s]", *prompted(self._plain(step.text)), *cut]))
 
@@ -124,7 +124,7 @@ async def main() -> None:
         transcript = Transcript(hidden)
         follower = Follower(root / "empty", None, {"NAMESPACE": system.namespace}, transcript.told)
         hidden |= {str(follower.port + distance): str(6072 + distance) for distance in range(-4, 5)}
-        hidden[str(root / "empty")] = "~"
+        hidden |= {str(root / "empty"): "~", f"{root}/": ""}
         page = PAGE.read_text("utf-8").replace("'sourced-streams[cassandra]'", f"'{wheel}[cassandra]'")
         without, title, servers = page.partition("## On Kafka and Cassandra")
         try:

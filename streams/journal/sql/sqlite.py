@@ -23,7 +23,11 @@ from streams.text import with_type
 BUSY_SECONDS = 1.0
 """How long a request waits for another process to release the file."""
 POOL_SECONDS = 5.0
+"""How long a request waits for the writers of this process before it."""
 READERS = 4
+READERS_SECONDS = 60.0
+"""How long a request waits for the readers of this process before it: they wait for no writer, so that the process has
+much else to do, and asking again would take it longer."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,9 @@ class SqliteAddress:
                 raise SettingsError(f"{self.setting}: {place} cannot be written by this user")
         # One writer at a time is all that SQLite allows: within a process they queue up for the one connection,
         # in order, rather than poll for the file.
-        return Engines(self._engine(create, 1), self._engine(create, READERS))
+        return Engines(self._engine(create, 1, POOL_SECONDS), self._engine(create, READERS, READERS_SECONDS))
 
-    def _engine(self, create: bool, size: int) -> AsyncEngine:
+    def _engine(self, create: bool, size: int, seconds: float) -> AsyncEngine:
         query = {"mode": "rwc" if create else "rw", "uri": "true"}
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=self.file.as_uri(), query=query),
@@ -79,7 +83,7 @@ class SqliteAddress:
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": "IMMEDIATE"},
             pool_size=size,
             max_overflow=0,
-            pool_timeout=POOL_SECONDS,
+            pool_timeout=seconds,
         )
         event.listen(engine.sync_engine, "connect", _configure)
         return engine
@@ -95,7 +99,7 @@ class SqliteAddress:
 
     def translated(self, error: Exception) -> Exception:
         if isinstance(error, PoolTimeout):
-            return Unavailable(f"{self}: another writer takes too long")
+            return Unavailable(f"{self}: other requests take too long")
         reason = error.orig if isinstance(error, DBAPIError) else error
         if not isinstance(reason, (sqlite3.DatabaseError, OSError)):
             return error

@@ -112,6 +112,29 @@ def test_wait_too_long() -> None:
         ask(projections, lambda door: wait_for_tables(door, SENT, 0))
 
 
+class Busy(Projections):
+    """A door that answers only the last question in time."""
+
+    async def lag(self, request: web.Request) -> web.Response:
+        if len(self.lags) > 1:
+            self.lags.pop(0)
+            await asyncio.sleep(5)
+        return await super().lag(request)
+
+
+def test_a_busy_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes questions and is late with its answers is not gone, however soon a shut one would be; but for so
+    long alone."""
+    monkeypatch.setattr("streams.shop.replay_wait.PATIENCE", 0)
+    monkeypatch.setattr("streams.shop.replay_wait.PAUSE", 0.001)
+    monkeypatch.setattr("streams.shop.replay_wait.ANSWER_SECONDS", 0.5)
+    done = [stream("order-0", 19, 9, 9), stream("user-3", 4, 2, 2)]
+    ask(Busy([[], done]), lambda door: wait_for_tables(door, SENT, 60))
+    monkeypatch.setattr("streams.shop.replay_wait.BUSY_PATIENCE", 0)
+    with pytest.raises(ReplayError, match=r"no answer from .*/lag: nothing in 0.5 s"):
+        ask(Busy([[], done]), lambda door: wait_for_tables(door, SENT, 60))
+
+
 def test_revenue() -> None:
     """The tables' revenue is read as exact decimals by month."""
     assert ask(Projections([[]]), Door.revenue) == {"2010-12": Decimal("554604.02")}
