@@ -81,7 +81,7 @@ growth: $(STAMP) servers ## logs split and merged under load, workers killed and
 
 privacy: $(STAMP) servers ## a thousand persons, a third of them forgotten, looked for in the raw files of all servers, on each store; STORES=sqlite for some
 	for store in $(or $(STORES),sqlite postgres cassandra); do \
-		PRIVACY_JOURNAL=$$store PRIVACY_PEOPLE=1000 python -m pytest tests/e2e/test_privacy.py -q -o faulthandler_timeout=1800 $(ARGS) || exit 1; done
+		PRIVACY_JOURNAL=$$store PRIVACY_PEOPLE=1000 python -m pytest tests/e2e/test_privacy.py -q -rP -o faulthandler_timeout=1800 $(ARGS) || exit 1; done
 	PERSON_SCHEDULES=1000 python -m pytest tests/simulation/test_persons.py -q
 
 secured: $(STAMP) servers ## tests/e2e with TLS and logins everywhere, and only the rights that apps print; ARGS="-k gateway" for some

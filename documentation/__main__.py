@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from documentation import api
+from documentation import api, diagrams
 from documentation.layout import lay, with_all
 from documentation.reference import pages
 
@@ -35,6 +35,10 @@ def main() -> int:
     if built.returncode:
         print((built.stdout + built.stderr).partition("Traceback")[0], file=sys.stderr)
         return 1
+    try:
+        diagrams.keep(ROOT / "build" / "site", diagrams.mermaid(ROOT / "build"))
+    except diagrams.NotToBeHad as error:
+        print(f"diagrams are drawn where a reader's browser can fetch Mermaid: {error}", file=sys.stderr)
     print("build/site/index.html")
     return 0
 

@@ -28,6 +28,7 @@ def lay(root: Path, into: Path, made: Mapping[str, str], repository: str = "") -
         _write(into / name.removeprefix("docs/"), relinked(text, source, name, {*texts, *_pictures(root)}, repository))
     for name, text in made.items():
         _write(into / name, text)
+    shutil.copy(root / "docs" / "site.css", into)
     for picture in _pictures(root):
         target = into / picture.removeprefix("docs/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,16 +48,17 @@ def relinked(text: str, source: PurePosixPath, page: str, within: set[str], repo
 
     def fitting(match: re.Match[str]) -> str:
         to, hash, anchor = match["to"].partition("#")
+        label = _LINK.sub(fitting, match["text"])  # a picture may be what one clicks at
         if "://" in to or not to:
-            return match[0]
+            return f"{match['mark']}[{label}]({match['to']})"
         path = _normal(source.parent / to)
         if path == "README.md":
             path = "docs/index.md"
         if path in within:
-            return f"{match['mark']}[{match['text']}]({_from(page, path)}{hash}{anchor})"
+            return f"{match['mark']}[{label}]({_from(page, path)}{hash}{anchor})"
         if repository:
-            return f"{match['mark']}[{match['text']}]({repository.rstrip('/')}/{path}{hash}{anchor})"
-        return f"{match['text'] or path}"
+            return f"{match['mark']}[{label}]({repository.rstrip('/')}/{path}{hash}{anchor})"
+        return label or path
 
     parts = _FENCED.split(text)  # each second part is a block of code
     return "".join(part if index % 2 else _LINK.sub(fitting, part) for index, part in enumerate(parts))

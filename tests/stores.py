@@ -78,3 +78,11 @@ async def postgres(url: str) -> AsyncIterator[Any]:
         yield connection
     finally:
         await connection.close()
+
+
+async def flush_soon(url: str, namespace: str) -> None:
+    """Have Cassandra write the tables of all keyspaces of a namespace to files, from now on each second."""
+    async with _cassandra(url) as session:
+        for keyspace, table in await session.execute("SELECT keyspace_name, table_name FROM system_schema.tables"):
+            if keyspace.startswith(namespace):
+                await session.define(f"ALTER TABLE {keyspace}.{table} WITH memtable_flush_period_in_ms = 1000")

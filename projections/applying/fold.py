@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from projections.applying.event_reader import Event
 from projections.projection import Projection, PublishedEvent, Row, RowError
 from projections.stores.rows import Changes, Checkpoint, Quarantined, Rows, StoredRow, encode_row, encode_stored
-from streams.concurrency.fairness import chunks, yield_if_due
+from streams.concurrency.fairness import in_turns
 from streams.journal.position import Place
 
 log = logging.getLogger(__name__)
@@ -94,19 +94,16 @@ class TableFold:
                 f"{len(self.quarantined)} keys of {self.table} wait: mend the projection {self.projection.name}, then"
                 f" `projections rebuild {self.projection.name}`"
             )
-        await yield_if_due()
-        touched = touched_by(self.projection, new)
+        touched = [touch async for some in in_turns(new) for touch in touched_by(self.projection, some)]
         if not touched:
             return FoldResult(Changes(self._place_behind(new)), events=len(new))
         loaded = await self.rows.load(self.partition, self.table, dict.fromkeys(key for _, key, _ in touched))
         batch = _Batch(self, loaded, touched)
-        for some in chunks(touched):
-            await yield_if_due()
+        async for some in in_turns(touched):
             for event, key, parts in some:
                 batch.apply(event, key, parts)
         largest = await self.rows.largest_row()
-        for keys in chunks(list(batch.changed)):
-            await yield_if_due()
+        async for keys in in_turns(list(batch.changed)):
             for key in keys:
                 batch.encode(key, largest)
         place = self._place_behind(new)

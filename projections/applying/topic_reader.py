@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """Records that are unpacked together."""
-PACE_SECONDS = 0.01
-"""Once in so many seconds records are asked for that come fast: partitions of which each has an event have their turns
-together then, and what they send goes out together."""
 BUFFERED, BUFFERED_BYTES = 2_000, 8 << 20
 """Records of a partition that wait for their reader, and the bytes of their values; with more it is not read."""
 ALL_BUFFERED_BYTES = 64 << 20
@@ -118,7 +115,6 @@ class KafkaTopicReader:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=FETCH_WAIT_MS,
-                pace_seconds=PACE_SECONDS,
                 request_timeout_ms=REQUEST_MS,
                 isolation_level="read_committed",
             )

@@ -39,7 +39,16 @@ class Tag(NamedTuple):
 
 def tag_of(table: str, position: str, sequence: int, body: bytes) -> Tag:
     """The tag of a row as these bytes show it."""
-    return Tag(table, position, sequence, hashlib.blake2b(body, digest_size=8).hexdigest())
+    return Tag(table, position, sequence, _digest(body))
+
+
+def etag_of_body(body: bytes) -> str:
+    """The strong entity tag of an answer that is of no one row: these bytes, whatever they were made of."""
+    return f'"{_digest(body)}"'
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=8).hexdigest()
 
 
 def read_tag(text: str) -> Tag | None:

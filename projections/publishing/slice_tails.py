@@ -33,7 +33,9 @@ FIRST_COMMITS = 5
 """What a commit of a log holds is not known before it is read."""
 COMMITS_AT_ONCE = 50
 EVENTS_AT_ONCE = 2_000
-"""About so many are read and published together: while they are made, nobody else in this worker has a turn."""
+"""About so many are read and published together."""
+EVENTS_A_TURN = 200
+"""About so many are made into records while nobody else in this worker has a turn: some milliseconds."""
 TAKEN_SECONDS = 5.0
 """A slice of which Kafka takes nothing for so long is left behind."""
 READ_AGAIN_SECONDS = 0.1
@@ -164,8 +166,12 @@ class SliceTails:
         """Publish the next commits. Returns when they are out, but for slices that are left behind."""
         taking = {slice: self.slices[slice] for slice in self.keeping_up}
         self.read = commits[-1].nr  # those that are left behind come to there
+        made = 0
         for commit in commits:
-            await yield_if_due()
+            if made >= EVENTS_A_TURN:
+                await yield_if_due()
+                made = 0
+            made += len(commit.events)
             for number, events in events_by_slice(commit, self._all_slices).items():
                 if number in taking:
                     taking[number].add(commit, events)

@@ -63,6 +63,8 @@ class Tail:
         self._tails = SliceTails(publication, span, self._wake.set)
         self._looked = self._looked_at_topic = 0.0
         self._doubted = False
+        self._look = True
+        """Whether the journal is to be asked, whatever hints say."""
         self._most = FIRST_COMMITS
         self._remembered = 0.0
         self._kept = span.begins_after
@@ -106,6 +108,7 @@ class Tail:
     def look_often(self) -> None:
         """A hint may have been missed: look now, and for a while as often as while commits come."""
         self._moved = time.monotonic()
+        self._look = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -127,15 +130,17 @@ class Tail:
             self._wake.clear()
             if await self._publish():
                 self._moved = time.monotonic()
-                if self._tails.read != self._hinted:  # there may be more
+                if self._look or self._tails.read < self._hinted:
                     continue
             else:
                 await self._report_hole()
                 await self._look_at_topic()
                 await self._remember()
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(self._until_next_look()):  # `wait_for` may lose a cancellation to a hint
                     await self._wake.wait()
+            except TimeoutError:
+                self._look = True
 
     def _until_next_look(self) -> float:
         """Seconds until the journal is looked at, woken or not: all tails of a worker do so in the same moment, for it
@@ -187,6 +192,7 @@ class Tail:
         finally:
             self._publication.supervisor.well(f"tail {self.log}")
         self._tails.resume(point)
+        self._look = True
 
     async def _end_of_hints(self) -> int | None:
         """The offset of the next hint; None where the commits that hints bring do not count, or while Kafka does not
@@ -253,9 +259,15 @@ class Tail:
             )
 
     async def _publish(self) -> bool:
-        """Publish the next commits. Returns whether there were any."""
+        """Publish the next commits. Returns whether there were any.
+
+        A tail that has come further by the journal than by hints waits for these: else it would stay ahead of them, and
+        read again what each of them brings.
+        """
         self._tails.check()
-        commits = self.carried.take(EVENTS_AT_ONCE) or await self._read()
+        commits = self.carried.take(EVENTS_AT_ONCE)
+        if not commits and (self._look or self._hinted > self._tails.read):
+            commits = await self._read()
         if not commits:
             return False
         await self._tails.publish(commits)
@@ -271,11 +283,14 @@ class Tail:
 
     async def _read(self) -> Sequence[Commit]:
         """The next commits in the journal, where there are any."""
+        most = self._most
         commits = await until_it_answers(
-            lambda: self._publication.journal.commits(self.log, self._tails.read, self._most),
+            lambda: self._publication.journal.commits(self.log, self._tails.read, most),
             f"{self.log}: reading",
             Unavailable,
         )
+        # There may be more; what is newer than any hint will be hinted.
+        self._look = bool(commits) and (len(commits) == most or not self._hinted)
         if commits:
             self._most = next_most(commits)
             self.carried.follow(commits)

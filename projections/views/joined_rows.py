@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from projections.app import ReadSide
+from projections.http.etags import etag_of_body, is_known
 from projections.http.forwarding import HOP, Tables
 from projections.http.problems import HttpProblem, NotNow
 from projections.projection import Row
@@ -44,6 +46,7 @@ def add_join(side: ReadSide, join: Join, answer_type: Any = dict[str, Any], path
         f"What {names[0]} and {names[1]} have under one key",
         Response("Found", answer_type),
         reads=True,
+        etag=True,
         problems=(404, 422),
         role=Role.READER,
         of=types,
@@ -68,12 +71,16 @@ def add_join(side: ReadSide, join: Join, answer_type: Any = dict[str, Any], path
             raise NotNow(f"{join.name}: rows of another version answer, and are being built anew") from error
         if row is None:
             return problem_response(404, "Not found", f"{join.name} has nothing under {key}")
-        return view.bytes(msgspec.json.encode(row, enc_hook=plain), content_type="application/json")
+        body = msgspec.json.encode(row, enc_hook=plain)
+        headers = {"ETag": etag_of_body(body), "Cache-Control": "no-cache"}
+        if is_known(request.headers, headers["ETag"]):
+            return view.bytes(b"", status=304, headers=headers)
+        return view.bytes(body, content_type="application/json", headers=headers)
 
 
 def half(side: Side, key: str, parts: Sequence[Part]) -> list[Row]:
     """The rows of a side under a key, in the order of their keys. Raises `HttpProblem` where there are too many."""
-    found = sorted((row_key, partition, row) for part in parts for row_key, partition, row in part)
+    found = sorted((it for part in parts for it in part), key=itemgetter(0, 1))
     if len(found) > MOST:
         raise HttpProblem(
             422,
@@ -95,18 +102,21 @@ def _part_of(side: ReadSide, it: Side) -> Callable[[str, list[int], str], Awaita
             own = side.doors.partition(key)
             partitions = [own] if own in partitions else []
         found: Part = []
-        store = (
-            rows.store
-        )  # not before a query: Faust would make its table, and an event loop, while the app is declared
+        # Not before a query: Faust would make its table, and an event loop, while the app is declared.
+        store = rows.store
         for partition in partitions:
             await yield_if_due()
-            keys = _keys(it, store, partition, table, key) if it.by else [key]
-            for row_key, value in store.get_many(partition, table, keys).items():
-                if not is_gone(value):
-                    found.append((row_key, partition, decode_row(split(value)[1])))
+            found += rows_under(it, store, partition, table, key)
         return found
 
     return part
+
+
+def rows_under(it: Side, store: Any, partition: int, table: str, key: str) -> Part:
+    """The rows of a side under a key, in a partition of a `RocksDBStore` or `SqliteStore`, up to one too many."""
+    keys = _keys(it, store, partition, table, key) if it.by else [key]
+    stored = store.get_many(partition, table, keys)
+    return [(name, partition, decode_row(split(value)[1])) for name, value in stored.items() if not is_gone(value)]
 
 
 def _keys(it: Side, store: Any, partition: int, table: str, value: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextvars import ContextVar
 from itertools import count, islice
 from operator import itemgetter
@@ -80,6 +80,18 @@ def _line_of(loop: asyncio.AbstractEventLoop) -> Turns:
     if line is None:
         line = _lines[loop] = _Line(loop)
     return line
+
+
+async def in_turns(things: Iterable[T]) -> AsyncIterator[list[T]]:
+    """The chunks of things that are to be done in turns; a few of them go along with what was done before.
+
+    A task that looks at the clock for each little thing waits in line for each, behind all others, as soon as there is
+    more to do than time: what takes a tenth of a turn would take twenty.
+    """
+    for number, chunk in enumerate(chunks(things)):
+        if number:
+            await yield_if_due()
+        yield chunk
 
 
 def chunks(things: Iterable[T]) -> Iterator[list[T]]:

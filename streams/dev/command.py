@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from streams.dev.emptying import forget_everything, forget_what_is_derived
 from streams.dev.supervision import DevError, Supervision, only_one, relative
-from streams.dev.whereabouts import ENVIRONMENT, Whereabouts
+from streams.dev.whereabouts import ENVIRONMENT, Whereabouts, on_servers
 from streams.projects.project import FILE, TABLE, Project, ProjectError, find_project
+from streams.settings import without_login
 
 PORT = 6066
 PORTS = click.IntRange(1_100, 65_535)
@@ -22,10 +24,11 @@ PORTS = click.IntRange(1_100, 65_535)
 @click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of all that is kept.  [default: .data/dev]"
 )
+@click.option("--servers", is_flag=True, help="On Kafka and Cassandra: this machine's, unless settings say others.")
 @click.option("--fresh", is_flag=True, help="Begin with nothing: journals, topics and tables are deleted.")
 @click.option("--replay", is_flag=True, help="Make all tables anew of the events that there are.")
 @click.option("--reload/--no-reload", default=True, help="Start again when a file has changed.", show_default=True)
-def dev(port: int | None, data: Path | None, fresh: bool, replay: bool, reload: bool) -> None:
+def dev(port: int | None, data: Path | None, servers: bool, fresh: bool, replay: bool, reload: bool) -> None:
     """Run all apps of this project in one process: no server, no Java. For development and tests only.
 
     The apps are those of [tool.sourced] in pyproject.toml. The last one of them listens at --port, the others at the
@@ -33,16 +36,18 @@ def dev(port: int | None, data: Path | None, fresh: bool, replay: bool, reload: 
     is kept in .data/dev from one start to the next.
 
     \b
-    KAFKA_BROKERS=kafka://k1:9092 sourced dev      the same on a Kafka
-    JOURNAL_URL=cassandra://c1:9042/db sourced dev with journals there
+    sourced dev --servers                          the same on the Kafka and Cassandra of compose.yaml
+    KAFKA_BROKERS=kafka://k1:9092 sourced dev      on a Kafka, and journals in SQLite
+    JOURNAL_URL=cassandra://c1:9042/db sourced dev with journals there, and topics here
     """
     project = find_project()
     places = Whereabouts(project.root, project.apps, port or _port(project), data and data.absolute())
+    given = on_servers(os.environ) if servers else os.environ
     try:
         with only_one(places):
-            _empty(places, fresh, replay)
-            _greet(places)
-            asyncio.run(Supervision(places, os.environ, click.echo, reload).run())
+            _empty(places, given, fresh, replay)
+            _greet(places, given)
+            asyncio.run(Supervision(places, given, click.echo, reload).run())
     except DevError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -57,10 +62,10 @@ def _port(project: Project) -> int:
     return port
 
 
-def _empty(places: Whereabouts, fresh: bool, replay: bool) -> None:
+def _empty(places: Whereabouts, given: Mapping[str, str], fresh: bool, replay: bool) -> None:
     """Raises `UsageError`, `OSError`."""
     word = "--fresh" if fresh else "--replay" if replay else ""
-    if word and (foreign := places.foreign(os.environ)):
+    if word and (foreign := places.foreign(given)):
         raise click.UsageError(f"{word} empties what is in {relative(places.folder)}, and {foreign[0]} leads elsewhere")
     if fresh:
         forget_everything(places)
@@ -68,13 +73,14 @@ def _empty(places: Whereabouts, fresh: bool, replay: bool) -> None:
         forget_what_is_derived(places)
 
 
-def _greet(places: Whereabouts) -> None:
-    settings = places.settings(os.environ)
+def _greet(places: Whereabouts, given: Mapping[str, str]) -> None:
+    settings = places.settings(given)
     click.echo("sourced dev: for development and tests only. Nothing is replicated, or guarded.")
     for app, port in places.ports.items():
         click.echo(f"  {app:<28} http://127.0.0.1:{port}")
-    kafka = "" if os.environ.get("KAFKA_BROKERS") else "  (a log of topics in this process)"
+    kafka = "" if given.get("KAFKA_BROKERS") else "  (a log of topics in this process)"
     click.echo(f"  {'topics':<28} {settings['KAFKA_BROKERS']}{kafka}")
-    click.echo(f"  {'journals':<28} {'sqlite' if not os.environ.get('JOURNAL_URL') else 'as JOURNAL_URL says'}")
+    ours = "as JOURNAL_URL_FILE says" if given.get("JOURNAL_URL_FILE") else "sqlite"
+    click.echo(f"  {'journals':<28} {without_login(given.get('JOURNAL_URL', '')) or ours}")
     file = relative(places.folder / ENVIRONMENT)
     click.echo(f"  for faust -A in another terminal: set -a; . {file}; set +a")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.dev.broker.server import HOST
+from streams.settings import Settings
 
 FOLDER = Path(".data/dev")
 PARTITIONS, LOGS = "4", "1"
@@ -17,6 +18,20 @@ PLACES = "KAFKA_BROKERS", "JOURNAL_URL", "JOURNAL_URL_FILE", "READ_MODEL_URL", "
 """Settings that say where something is kept."""
 SERVERS = "KAFKA_BROKERS", "JOURNAL_URL", "JOURNAL_URL_FILE"
 """Those of which all that is derived depends."""
+
+
+def on_servers(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of a project that is on servers: those that are given, and else what a worker takes that is told
+    nothing, so that `faust -A <app> worker` goes on with what is there."""
+    default = Settings()
+    kept = {} if environment.get("JOURNAL_URL_FILE") else {"JOURNAL_URL": default.journal_url}
+    theirs = {
+        "KAFKA_BROKERS": default.kafka_brokers,
+        "PARTITIONS": str(default.partitions),
+        "LOGS": str(default.logs),
+    }
+    found = theirs | kept | {name: value for name, value in environment.items() if value}
+    return {"READ_MODEL_URL": found["JOURNAL_URL"], **found} if "JOURNAL_URL" in found else found
 
 
 @dataclass(frozen=True)

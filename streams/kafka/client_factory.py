@@ -49,19 +49,7 @@ _PATIENT = frozenset(request.API_KEY for request in _WAIT)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """A consumer that says where it may not read: what it may not even look at, aiokafka passes over.
-
-    `pace_seconds`: it asks a broker once in so many seconds when records come fast; 0: whenever it has what there was.
-    """
-
-    def __init__(self, *topics: str, pace_seconds: float = 0.0, **options: Any) -> None:
-        super().__init__(*topics, **options)
-        self._pace_seconds = pace_seconds
-
-    async def start(self) -> None:
-        """As aiokafka's."""
-        await super().start()
-        self._fetcher.keep_pace(self._pace_seconds)
+    """A consumer that says where it may not read: what it may not even look at, aiokafka passes over."""
 
     async def getmany(self, *partitions: TopicPartition, **limits: Any) -> dict[TopicPartition, list[Any]]:
         """As aiokafka's. Raises `TopicForbidden` too."""

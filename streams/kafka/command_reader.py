@@ -23,9 +23,6 @@ FETCH_BYTES = 2 * MIB
 """Of one answer of a broker. The next one is asked for when all of it is taken."""
 RECORDS = 200
 """Taken at once. What is compressed is unpacked no further than to that."""
-PACE_SECONDS = 0.005
-"""Once in so many seconds commands are asked for that come fast: each alone would be an answer of the broker, and
-perhaps a commit."""
 WAIT_MS = 60_000
 AGAIN_SECONDS = 1.0
 """What is read again is told this often, until it is where it was."""
@@ -170,7 +167,6 @@ class KafkaCommandReader:
             isolation_level="read_committed",  # a command that was taken back is not decided
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES,
-            pace_seconds=PACE_SECONDS,
         )
         await started(consumer)
         # A partition whose records wait is not in the next request: none goes out before they are taken.

@@ -72,8 +72,12 @@ def number_of(envelope: bytes) -> int:
     return int.from_bytes(envelope[2:6], "big")
 
 
+def bound(namespace: str, type: str, id: str, sequence: int, field: str) -> bytes:
+    """What the envelope of a field of an event is bound to."""
+    return b"%b%b%b" % (_of_aggregate(namespace, type, id), sequence.to_bytes(8, "big"), field.encode())
+
+
 @lru_cache(maxsize=512)
-def bound(namespace: str, type: str, id: str, sequence: int) -> bytes:
-    """What the envelopes of an event are bound to, without the name of their field: that follows it."""
+def _of_aggregate(namespace: str, type: str, id: str) -> bytes:
     parts = [text.encode() for text in (namespace, type, id)]
-    return b"".join((_DOMAIN, *(len(part).to_bytes(4, "big") + part for part in parts), sequence.to_bytes(8, "big")))
+    return b"".join((_DOMAIN, *(len(part).to_bytes(4, "big") + part for part in parts)))

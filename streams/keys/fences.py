@@ -29,6 +29,9 @@ from streams.keys.records import (
 from streams.moments import now
 from streams.settings import Settings, is_here
 
+BY_ORDER = "by order in the log of subjects"
+"""Why an erasure was done, where whoever has ordered it has not said so yet: the owner of the subject was first."""
+
 
 class Fences:
     """The rows of the keys of a namespace, for who has no need of the keys themselves.
@@ -93,7 +96,8 @@ class Fences:
         return None if row is None else decode_subject(row.value)
 
     async def erase(self, subject: str, reason: str = "", erasure: int | None = None) -> SubjectKey:
-        """Put the fence in the place of a subject's key, or where it would be. Safe to repeat: the first one stays.
+        """Put the fence in the place of a subject's key, or where it would be. Safe to repeat: the first one stays, and
+        gets the reason of who has ordered it, where the owner of the subject was quicker.
 
         `erasure` says which one it is; where that was done already nothing is, whatever came after it. Raises
         `Unavailable`; the outcome is open then, and it is to be asked again.
@@ -104,12 +108,15 @@ class Fences:
         while True:
             key = decode_subject(row.value) if row is not None else SubjectKey(0, "allowed", 0, b"", b"", now())
             if key.state == "erased" or (erasure is not None and key.erasures >= erasure):
-                self.drop([subject])
-                return key
-            fenced = replace(
-                key, state="erased", period=0, wrapped=b"", at=now(), reason=reason, erasures=key.erasures + 1
-            )
-            value = encode(fenced)
+                if row is None or reason == BY_ORDER or not _lacks_reason(key, erasure):
+                    self.drop([subject])
+                    return key
+                changed = replace(key, reason=reason)
+            else:
+                changed = replace(
+                    key, state="erased", period=0, wrapped=b"", at=now(), reason=reason, erasures=key.erasures + 1
+                )
+            value = encode(changed)
             row = await (self._rows.insert(id, value) if row is None else self._rows.replace(id, row.version, value))
 
     async def allow(self, subject: str, reason: str = "") -> SubjectKey | None:
@@ -162,6 +169,11 @@ class Fences:
 
     async def _row(self, id: str) -> KeyRow | None:
         return (await self._rows.get([id])).get(id)
+
+
+def _lacks_reason(key: SubjectKey, erasure: int | None) -> bool:
+    """Whether this very erasure stands, and nobody has said why."""
+    return key.state == "erased" and key.reason == BY_ORDER and erasure in (None, key.erasures)
 
 
 def may_create_keys(settings: Settings) -> bool:

@@ -153,8 +153,8 @@ class Keys(Fences):
             raise KeysNeeded([subject], create=True)
         if held.cipher is None:
             raise SubjectIsErased(subject)
-        bound = envelope.bound(self.namespace, type, *place)
-        return envelope.sealed(held.cipher, held.header, value.encode(), bound + field.encode())
+        bound = envelope.bound(self.namespace, type, place.id, place.sequence, field)
+        return envelope.sealed(held.cipher, held.header, value.encode(), bound)
 
     def unseal(self, sealed: Sealed) -> str | None:
         held = self._held.get(sealed.subject)
@@ -169,9 +169,9 @@ class Keys(Fences):
             if (number := envelope.number_of(raw)) < held.number:
                 return None
             raise ValueError(f"there is no key {number} of the subject: are these the keys of this journal?")
-        bound = envelope.bound(self.namespace, type, id, sequence)
+        bound = envelope.bound(self.namespace, type, id, sequence, field)
         try:
-            return envelope.opened(held.cipher, raw, bound + field.encode()).decode()
+            return envelope.opened(held.cipher, raw, bound).decode()
         except InvalidTag:
             raise ValueError("it was sealed at another place, or by another key") from None
 

@@ -15,14 +15,11 @@ from aggregates.subject import ErasureOrdered
 from streams.aggregate_type import AggregateType
 from streams.journal.event_decoding import NotReadableYet, decode_event, place_of
 from streams.journal.port import Commit, JournalMissing, StoredSchemas, Unavailable
-from streams.keys.fences import Fences
+from streams.keys.fences import BY_ORDER, Fences
 from streams.ownership.follower import LogFollower
 from streams.settings import SettingsError
 
 log = logging.getLogger(__name__)
-
-REASON = "by order in the log of subjects"
-"""Why an erasure was done, where whoever has ordered it did not put the fence himself."""
 
 
 class Erasures(LogFollower):
@@ -44,7 +41,7 @@ class Erasures(LogFollower):
             fences = self._fences()
             try:
                 for subject, erasure in ordered:
-                    key = await fences.erase(subject, REASON, erasure)
+                    key = await fences.erase(subject, BY_ORDER, erasure)
                     log.info("erasure %d of a subject stands since %s", key.erasures, key.at)
             finally:
                 await fences.close()

@@ -305,7 +305,8 @@ class Application(faust.App):  # type: ignore[misc]
             await part.resume()
         self.rebalanced = True
         logs = "" if self.logs_served is None else f" logs=[{', '.join(self.logs_served)}]"
-        print(f"ready: {self.module} partitions={self.partitions_served}{logs}", flush=True)
+        # In one write: a line that another thread logs would stand within it else.
+        print(f"ready: {self.module} partitions={self.partitions_served}{logs}\n", end="", flush=True)
 
     @property
     def partitions_served(self) -> list[int]:

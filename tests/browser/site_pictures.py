@@ -24,7 +24,7 @@ from tests.browser.screens import screen
 from tests.e2e.system import ROOT
 
 FOLDER, SITE = ROOT / "docs" / "pictures", ROOT / "build" / "site"
-WIDTH, HEIGHT, COLOURS = 1180, 820, 96
+WIDTH, HEIGHT, COLOURS = 1440, 900, 96
 PAGES = {
     "site-start": "start.html",
     "site-tutorial": "tutorial/5-schedules.html",
@@ -45,6 +45,7 @@ async def take(pictures: Mapping[Path, str], wait_for: str = "main", dark: bool 
             await page.goto(address)
             await page.locator(wait_for).first.wait_for()
             await page.wait_for_load_state("networkidle")
+            await page.locator("pre.mermaid").first.wait_for(state="detached")  # it is drawn, where there is one
             picture = await page.screenshot(animations="disabled")
             file.parent.mkdir(exist_ok=True)
             image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

@@ -1,10 +1,10 @@
-"""The read side of the members: their names in tables of each kind, by HTTP, and the order to forget one."""
+"""The read side of the members: their names in tables of each kind, the console, and the order to forget one."""
 
 from typing import Any
 
 from projections.app import ReadSide
 from projections.console.orders.subject_orders import add_subjects
-from projections.console.rows import add_rows
+from projections.console.view import add_console
 from projections.gateway.gateway import accepted_of, add_gateway
 from projections.operations.operations import add_operations
 from projections.projection import Projection, PublishedEvent, Row
@@ -36,9 +36,11 @@ with stop_on_user_error():
     contexts = {kind.type: AggregateType("members", kind, settings, SCHEMAS) for kind in KINDS}
     side = ReadSide(__name__, settings, contexts, TABLES, name="members-tables")
     add_by_key(side, "member", "members")
-    add_rows(side)
+    add_history(side, "member")
     add_history(side, "farewell")
     add_operations(side)
-    add_gateway(side, accepted_of(contexts.values()))
+    accepted = accepted_of(contexts.values())
+    add_gateway(side, accepted)
+    add_console(side, accepted)
     add_subjects(side)
     app = side.app

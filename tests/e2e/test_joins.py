@@ -41,6 +41,15 @@ async def joined(system: System, worker: Worker, customer: str, positions: Seque
     return status, body
 
 
+async def told_apart(system: System, doors: Sequence[Worker], customer: str) -> None:
+    """Who has an answer is told so, by whichever worker."""
+    _, _, headers = await system.get(doors[0], f"/customers/{customer}")
+    for door in doors:
+        again = await system.get(door, f"/customers/{customer}", If_None_Match=headers["ETag"])
+        assert (304, headers["ETag"]) == (again[0], again[2]["ETag"])
+    assert 200 == (await system.get(doors[0], f"/customers/{customer}", If_None_Match='"another"'))[0]
+
+
 async def test_customers(system: System) -> None:
     """Orders of a customer are in any partition, and he is in one of his own; each worker answers for all, one's own
     writes of both types included. Tables that are made anew say the same."""
@@ -63,6 +72,7 @@ async def test_customers(system: System) -> None:
         assert (row["user"] and row["user"]["country"]) == ("France" if customer in known else None)
         before[customer] = row
     assert 404 == (await joined(system, doors[0], "nobody"))[0]
+    await told_apart(system, doors, CUSTOMERS[0])
 
     url = "--url", doors[0].url
     for projection in ("users", "users-orders"):

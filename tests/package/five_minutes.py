@@ -88,8 +88,8 @@ def report(transcript: Transcript, wheel: Path) -> str:
     files = [step for step in steps(PAGE.read_text("utf-8")) if step.kind == "file"]
     typed = "".join(step.text for step in steps(PAGE.read_text("utf-8")) if step.kind in ("file", "bash", "worker"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    before = next(at for what, _, at in transcript.rows if what.startswith("KAFKA_BROKERS"))
-    took = next(took for what, took, _ in transcript.rows if what.startswith("KAFKA_BROKERS"))
+    before = next(at for what, _, at in transcript.rows if what.endswith("--servers"))
+    took = next(took for what, took, _ in transcript.rows if what.endswith("--servers"))
     machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
     parts = ", ".join(f"{Path(step.file).name} {lines(step.text)}" for step in files)
     total = sum(lines(step.text) for step in files)

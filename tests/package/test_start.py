@@ -24,8 +24,8 @@ async def test_five_minutes(elsewhere: Elsewhere, system: System, tmp_path: Path
     console; and the same on Kafka and Cassandra."""
     folder = tmp_path / "empty"
     folder.mkdir()
-    page = PAGE.read_text("utf-8").replace("cassandra://127.0.0.1:9042", system.journal_url.rpartition("/")[0])
-    page = page.replace("kafka://127.0.0.1:9092", system.brokers)
+    where = f"KAFKA_BROKERS='{system.brokers}' JOURNAL_URL='{system.journal_url}'"
+    page = PAGE.read_text("utf-8").replace("sourced dev --servers", f"{where} sourced dev --servers")
     follower = Follower(folder, elsewhere.folder, {"NAMESPACE": system.namespace})
     try:
         await asyncio.to_thread(follower.follow, page, installs)

@@ -18,8 +18,6 @@ from streams.kafka.client_factory import ClientFactory, let_end, started
 WAIT_MS = 5_000
 """How long a broker keeps a request that finds nothing, and how long the next records are waited for."""
 AT_ONCE = 500
-PACE_SECONDS = 0.005
-"""Once in so many seconds hints are asked for that come fast: what several commits have goes out together then."""
 
 
 class HintReceiver(Protocol):
@@ -78,6 +76,5 @@ class HintReader:
             enable_auto_commit=False,
             auto_offset_reset="latest",
             fetch_max_wait_ms=WAIT_MS,
-            pace_seconds=PACE_SECONDS,
         )
         return await started(consumer)

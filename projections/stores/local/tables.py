@@ -19,7 +19,7 @@ from projections.stores.changelog import records_of, removal_of
 from projections.stores.changes import ChangeNotifier
 from projections.stores.local.store import Record
 from projections.stores.rows import LARGEST_ROW, Changes, Checkpoint, Quarantined, StoredRow, decode_stored
-from streams.concurrency.fairness import chunks, yield_if_due
+from streams.concurrency.fairness import in_turns, yield_if_due
 from streams.journal.port import Unavailable
 from streams.kafka.client import KafkaClient, ProducerRecord
 
@@ -68,8 +68,7 @@ class LocalRows:
 
     async def load(self, partition: int, table: str, keys: Collection[str]) -> Mapping[str, StoredRow]:
         rows: dict[str, StoredRow] = {}
-        for chunk in chunks(self.store.get_many(partition, table, keys).items()):
-            await yield_if_due()
+        async for chunk in in_turns(self.store.get_many(partition, table, keys).items()):
             rows.update((key, decode_stored(value)) for key, value in chunk)
         return rows
 
@@ -79,10 +78,7 @@ class LocalRows:
 
     async def save(self, partition: int, changes: Mapping[str, Changes]) -> None:
         """Raises `RecordTooLarge` too, when the topic has been set to take less: then `largest_row` is less."""
-        records: list[Record] = []
-        for chunk in chunks(records_of(changes)):
-            await yield_if_due()
-            records += chunk
+        records = [record async for some in in_turns(records_of(changes)) for record in some]
         await self._keep(partition, records, changes)
         for table, change in changes.items():
             self.live.changed(table, partition, change)
@@ -102,7 +98,6 @@ class LocalRows:
         # The changelog first: a row that is only on this machine would be taken for applied when its events come
         # again, and be missing wherever the table is recovered. One write at a time, so that the offset is known.
         async with self._writing[partition]:
-            await yield_if_due()
             sent: list[ProducerRecord] = [(key, value, []) for key, value in records]
             # All or none, as far as that can be known: where the topic takes more later, what is folded is another.
             await self._broker.require_room(self.changelog, sent)

@@ -25,8 +25,6 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from streams.concurrency.pace import ENOUGH, Pace
-
 SINCE_VERSION = 7
 """Of fetch requests."""
 FIRST, LAST_EPOCH = 0, 2**31 - 1
@@ -42,9 +40,6 @@ METADATA_SECONDS = 0.1
 """Between two looks at where partitions are."""
 NOTE_SECONDS = 1.0
 """How often it is noted that the partitions were asked for of which nothing came; Faust looks at that."""
-_BATCH_LENGTH_AT, _BATCH_HEAD = 8, 12
-"""Where the length of what follows stands in a batch of records."""
-_ENOUGH_BYTES = 8_192
 
 Asked = tuple[int, int]
 """From which offset, and how many bytes at most."""
@@ -65,10 +60,6 @@ class FetchSession:
         """The most partitions that a request has wanted since it began."""
         self.fails = False
         """Whether the broker has answered with an error for a partition."""
-        self.is_paced = False
-        """Whether somebody wants to know `brought`."""
-        self.brought = 0
-        """The batches of records in the last answer; `ENOUGH` where they are large."""
 
     def next_request(self, request: FetchRequest) -> SessionRequest:
         """A request for the same, as the session needs it."""
@@ -84,10 +75,6 @@ class FetchSession:
 
     def answered(self, response: Any) -> None:
         """Go on behind an answer, if the session does."""
-        if self.is_paced:
-            records = [its[-1] for _, partitions in response.topics for its in partitions if its[-1]]
-            is_little = sum(map(len, records)) < _ENOUGH_BYTES
-            self.brought = sum(map(_batches, records)) if is_little else ENOUGH
         self.fails = any(
             error_code not in (NO_ERROR, OUT_OF_RANGE)
             for _, partitions in response.topics
@@ -154,15 +141,6 @@ def _by_topic(items: Iterable[tuple[TopicPartition, Any]]) -> list[tuple[str, li
     return list(topics.items())
 
 
-def _batches(data: bytes) -> int:
-    """How many batches of records there are in the bytes of a partition."""
-    count, at = 0, 0
-    while at + _BATCH_HEAD <= len(data):
-        at += _BATCH_HEAD + int.from_bytes(data[at + _BATCH_LENGTH_AT : at + _BATCH_HEAD])
-        count += 1
-    return count
-
-
 class FetchingFailed(Exception):
     """A consumer fetches nothing any more, for a reason that no waiting mends: another one is to read on."""
 
@@ -177,15 +155,9 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         self._sessions: defaultdict[int, FetchSession] = defaultdict(FetchSession)
         self._asked: Any = None
         """The assignment that the sessions are about: what aiokafka knows of a partition, it knows by assignment."""
-        self._pace_seconds = 0.0
-        self._paces: defaultdict[int, Pace] = defaultdict(lambda: Pace(self._pace_seconds))
         self._noted = 0.0
         super().__init__(_Client(client), *arguments, **options)
         self._fetch_task.add_done_callback(self._fetching_ended)
-
-    def keep_pace(self, seconds: float) -> None:
-        """Ask each broker once in so many seconds, at a time that all have in common, when records come fast."""
-        self._pace_seconds = seconds
 
     def _fetching_ended(self, task: asyncio.Task[Any]) -> None:
         try:
@@ -230,10 +202,6 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             for session in self._sessions.values():
                 session.give_up(session.id)
         session = self._sessions[node_id]
-        if self._pace_seconds:
-            session.is_paced = True
-            await self._paces[node_id].keep(session.brought)
-            session.brought = 0
         asked = session.next_request(request)
         if any(assignment.state_value(tp).highwater is None for tp in asked.moved):
             # Its first answer came too late for where it is read now, and the broker does not repeat what has no news.

@@ -14,6 +14,7 @@ import yaml
 
 from documentation import api
 from documentation.__main__ import build
+from documentation.diagrams import keep
 from documentation.layout import relinked, with_all
 from documentation.reference import commands_of, metrics, settings
 from streams.observability.catalog import METRICS
@@ -56,6 +57,25 @@ def test_it_is_made_without_a_broken_link(tmp_path: Path) -> None:
     wanted = ("index", "concepts/log", "coming-from/faust", "reference/settings", "reference/api-streams", "guarantees")
     for page in wanted:
         assert (site / f"{page}.html").is_file(), page
+    missing = []
+    for file in site.rglob("*.html"):
+        for picture in re.findall(r'<img [^>]*src="([^":]+)"', file.read_text("utf-8")):
+            if not (file.parent / picture).is_file():
+                missing.append(f"{file.relative_to(site)}: {picture}")
+    assert [] == missing
+    diagrams_are_drawn_by_the_site(site)
+
+
+def diagrams_are_drawn_by_the_site(site: Path) -> None:
+    """Pages that have some load what draws them from the site, before the theme looks for it; no other page does."""
+    assert [f"concepts/{page}.html" for page in ("aggregate", "events", "log", "processes", "tables")] == keep(
+        site, b"x"
+    )
+    for file in site.rglob("*.html"):
+        text = file.read_text("utf-8")
+        found = text.find('<script src="../assets/javascripts/mermaid.min.js">')
+        assert ('<pre class="mermaid">' in text) == (found > 0), file
+        assert found < text.index("assets/javascripts/bundle."), file
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -77,6 +97,8 @@ def test_links_that_lead_out_of_the_pages() -> None:
     assert text.replace("../streams/x.py", "https://code/main/streams/x.py") == known
     moved = relinked("[a](docs/b.md) [r](README.md)", PurePosixPath("README.md"), "docs/index.md", within, "")
     assert "[a](b.md) [r](index.md)" == moved
+    shown = relinked("[![p](docs/pictures/p.png)](docs/b.md)", PurePosixPath("README.md"), "docs/index.md", within, "")
+    assert "[![p](pictures/p.png)](b.md)" == shown
     assert "[a](../b.md)" == relinked("[a](../b.md)", PurePosixPath("docs/deep/d.md"), "docs/deep/d.md", within, "")
 
 

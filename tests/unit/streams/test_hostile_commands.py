@@ -18,7 +18,7 @@ from streams.limits import Limits
 from tests.unit.ledgers import Ledgers, Make
 
 ON = Limits(group_linger=0.001, quarantine=True)
-DEEP = b"[" * 5_000 + b"]" * 5_000
+DEEP = b"[" * 50_000 + b"]" * 50_000
 HEADERS = command_headers("c0", "Post", "/test", "replies")
 
 

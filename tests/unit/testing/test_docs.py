@@ -23,10 +23,10 @@ def ran(folder: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("page", ["testing.md", "projections.md"])
+@pytest.mark.parametrize("page", ["testing.md", "rows.md"])
 def test_a_page(tmp_path: Path, page: str) -> None:
     """On testing: both planted bugs are found, with the stories that the page shows; mended, all its tests pass. On
-    projections: what it shows of typed rows."""
+    rows: what it shows of typed rows."""
     said = ""
     for step in STEP.finditer((ROOT / "docs" / page).read_text("utf-8")):
         text = step["text"]

@@ -292,7 +292,7 @@ def test_what_may_be_sent() -> None:
         ({"command": "AddLines"}, "/data/command", "AddLine, "),
         ({"to": "timer", "command": "FireTimer"}, "/data/command", "ScheduleTimer, CancelTimer"),
         ({"data": "{"}, "/data/data", "not JSON"),
-        ({"data": "[" * 5_000}, "/data/data", "nested too deeply"),
+        ({"data": "[" * 50_000}, "/data/data", "nested too deeply"),
         ({"data": '{"sku": 1}'}, "/data/data", "/sku: Expected `str`"),
         ({"data": "5"}, "/data/data", "the text: Expected `object`"),
     ],

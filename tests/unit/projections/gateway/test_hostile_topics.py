@@ -22,7 +22,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.fetching.batches import unreadable_record
 
-DEEP = b"[" * 5_000 + b"]" * 5_000
+DEEP = b"[" * 50_000 + b"]" * 50_000
 REPLY = encode_reply(Reply("c1", "accepted", AggregateRef("order", "1", 1)))
 SENT = SentCommand("c1", CommandAggregate("order", "1"), "PlaceOrder", KafkaPosition("order-commands", 0, 1), "1")
 VALUES = [

@@ -135,6 +135,23 @@ async def test_commits_without_events_are_passed(monkeypatch: pytest.MonkeyPatch
         assert [(1, 0), (2, 0), (4, 0), (6, 0)] == own.topic.positions
 
 
+async def test_hints_that_come_later_than_what_they_bring_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have nobody read the journal again: else the tail stayed ahead of hints, and read whatever they bring."""
+    async with publishing(monkeypatch) as own:
+        commits = [own.last, *[await own.write() for _ in range(4)]]
+        await own.hint(encode_hint(commits[1]))
+        assert 1 <= await own.published(6)
+        before = own.journal.reads
+        for previous, late in pairwise(commits[1:]):
+            await own.hint(encode_hint(late, previous, KEY))
+            await asyncio.sleep(0.01)
+        newest = await own.write()
+        await own.hint(encode_hint(newest, commits[-1], KEY))
+        await until(lambda: own.tail.published == 7)
+        assert before == own.journal.reads
+        assert [(nr, 0) for nr in range(1, 8)] == own.topic.positions
+
+
 async def test_a_hint_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it would have brought is read, in its order; and the hints behind it are believed again."""
     async with publishing(monkeypatch) as own:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from streams.concurrency.fairness import TURN_SECONDS, chunks, yield_if_due
+from streams.concurrency.fairness import A_FEW, TURN_SECONDS, chunks, in_turns, yield_if_due
 
 
 def work(seconds: float) -> None:
@@ -57,6 +57,32 @@ async def test_all_have_turns() -> None:
 
     await asyncio.gather(*(processor(number) for number in range(3)))
     assert [0, *[0, 1, 2] * 3, 1, 2] == order
+
+
+async def test_a_few_things_go_along_with_what_was_done_before() -> None:
+    """Whoever has few of them does not get in line, though his turn is over; who has many does, between chunks."""
+    came_round = 0
+
+    async def count(things: int) -> int:
+        before = came_round
+        work(2 * TURN_SECONDS)
+        assert things == sum([len(some) async for some in in_turns(range(things)) if work(TURN_SECONDS) is None])
+        return came_round - before
+
+    async def others() -> None:
+        nonlocal came_round
+        while True:
+            await yield_if_due()
+            work(TURN_SECONDS)
+            came_round += 1
+
+    await yield_if_due()
+    async with asyncio.timeout(20):
+        busy = asyncio.create_task(others())
+        try:
+            assert (0, 0, 2) == (await count(0), await count(A_FEW), await count(2 * A_FEW + 1))
+        finally:
+            busy.cancel()
 
 
 async def test_who_gives_up_holds_nobody_up() -> None:

@@ -13,7 +13,7 @@ from streams.dev.broker.topics import Topics
 from streams.dev.command import PORT, _port, dev
 from streams.dev.emptying import forget_everything, forget_what_is_derived
 from streams.dev.supervision import ProjectFiles
-from streams.dev.whereabouts import Whereabouts
+from streams.dev.whereabouts import Whereabouts, on_servers
 from streams.projects.project import ProjectError, find_project
 from streams.settings import Settings
 
@@ -45,6 +45,22 @@ def test_a_kafka_by_one_setting(places: Whereabouts) -> None:
     assert ("kafka://k1:9092", "8") == (settings["KAFKA_BROKERS"], settings["PARTITIONS"])
     assert "JOURNAL_URL" not in places.settings({"JOURNAL_URL_FILE": "url"})
     assert (False, ["KAFKA_BROKERS"]) == (places.has_broker(given), places.foreign(given))
+
+
+def test_servers_by_one_word(places: Whereabouts) -> None:
+    """`--servers` is what a worker takes that is told nothing, so that workers go on with what is there; what is said
+    goes before, and nothing of it is emptied."""
+    worker = Settings.from_environment({})
+    ours = Settings.from_environment(places.settings(on_servers({})))
+    for name in ("kafka_brokers", "journal_url", "partitions", "logs", "key_management"):
+        assert getattr(worker, name) == getattr(ours, name), name
+    assert worker.journal_url == ours.read_model_url
+    assert not places.has_broker(on_servers({}))
+    given = {"KAFKA_BROKERS": "kafka://k1:9092", "JOURNAL_URL": "cassandra://c1:9042/db", "PARTITIONS": ""}
+    said = on_servers(given)
+    assert ("kafka://k1:9092", "cassandra://c1:9042/db") == (said["KAFKA_BROKERS"], said["READ_MODEL_URL"])
+    assert str(worker.partitions) == said["PARTITIONS"]
+    assert not {"JOURNAL_URL", "READ_MODEL_URL"} & set(on_servers({"JOURNAL_URL_FILE": "url"}))
 
 
 def test_each_kafka_has_its_own_tables(places: Whereabouts) -> None:
@@ -82,6 +98,9 @@ def test_nothing_elsewhere_is_emptied(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("JOURNAL_URL", "cassandra://c1:9042/db")
     result = CliRunner().invoke(dev, ["--fresh"])
     assert (2, True) == (result.exit_code, "JOURNAL_URL leads elsewhere" in result.output)
+    monkeypatch.delenv("JOURNAL_URL")
+    result = CliRunner().invoke(dev, ["--servers", "--replay"])
+    assert (2, True) == (result.exit_code, "KAFKA_BROKERS leads elsewhere" in result.output)
 
 
 @pytest.mark.parametrize(

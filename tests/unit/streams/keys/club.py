@@ -65,6 +65,8 @@ def evolve(state: State, event: Joined | Greeted) -> State:
 
 
 member = Decider("member", State(), decide, evolve)
+REFUSED, POISON = " the Unwelcome", " the Unspeakable"
+"""What names end with that `tests.e2e.members` refuses, and over which it raises."""
 ITSELF, FRIEND = {"subject": "#id"}, {"subject": "friend_id"}
 EVENTS: dict[str, list[dict[str, Any]]] = {
     "Joined": [

@@ -65,6 +65,25 @@ async def test_what_is_done_again_leaves_alone_what_came_after_it() -> None:
     assert await opened(world.workers.two, again) is None
 
 
+@pytest.mark.parametrize("owner_first", [True, False])
+async def test_why_is_what_was_said_with_the_order(owner_first: bool) -> None:
+    """Whoever is quicker, the owner of the subject or who has ordered it: the fence says why, and since when it stood
+    first. An earlier erasure, or one of another's, says nothing more."""
+    world = World()
+    one = world.workers.one
+    await sealed(one)
+    if owner_first:
+        await world.erasures.before_sending([ordered(("U1", 1))])
+    first = await one.erase("U1", "asked for", 1) if not owner_first else await one.look("U1")
+    key = await one.erase("U1", "asked for", 1)
+    await world.erasures.before_sending([ordered(("U1", 1))])
+    assert first is not None
+    assert ("erased", "asked for", 1, first.at) == (key.state, key.reason, key.erasures, key.at)
+    assert key == await one.look("U1") == await one.erase("U1", "another one's", 1)
+    await one.allow("U1", "is back")
+    assert ("allowed", "is back") == ((again := await one.erase("U1", "late", 1)).state, again.reason)
+
+
 @pytest.mark.parametrize("lose", [1, 2, 3])
 async def test_answers_that_are_lost_leave_nothing_by_halves(lose: int) -> None:
     """It is asked again until all fences stand, and each was put once."""

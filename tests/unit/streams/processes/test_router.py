@@ -136,8 +136,8 @@ def test_what_is_no_event_is_skipped(forged: dict[str, Any], caplog: pytest.LogC
 @pytest.mark.parametrize(
     "forged",
     [
-        {"value": b"[" * 5_000 + b"]" * 5_000},
-        {"value": b'{"$schema":' + b"[" * 5_000 + b"]" * 5_000 + b"}"},
+        {"value": b"[" * 50_000 + b"]" * 50_000},
+        {"value": b'{"$schema":' + b"[" * 50_000 + b"]" * 50_000 + b"}"},
         {"value": b"\x00\x00\x00\x00\x01body", "headers": [*NAMED, ("ce_dataschema", None)]},
     ],
     ids=lambda forged: str(forged)[:80],
