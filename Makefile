@@ -19,7 +19,8 @@ BROKERS ?=
 # All tests run in three processes, of which two wait while the third computes: see tests/side_by_side.py.
 SIDE_BY_SIDE := -p tests.side_by_side -n 3
 # Tests that `make test` does shortly, and that no other target has.
-THOROUGH := tests/e2e/test_openapi.py tests/e2e/test_access.py tests/e2e/test_takeover_time.py tests/simulation tests/bench \
+THOROUGH := tests/e2e/test_openapi.py tests/e2e/test_access.py tests/e2e/test_takeover_time.py tests/e2e/test_tables_exact.py \
+	tests/simulation tests/bench \
 	tests/unit/shop/test_checkout_model.py tests/unit/shop/test_analytics_on_sales.py
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
 SALES ?=

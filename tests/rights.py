@@ -15,7 +15,6 @@ ROLES = ("reader", "commander", "auditor", "operator")
 CONTEXTS = ("orders", "products", "users", "checkout", "timers", "projections")
 ALSO = {"operator": ("auditor",)}
 """The roles that one of a role has as well."""
-ATTEMPTS = 10
 
 
 class Asked(NamedTuple):
@@ -58,19 +57,19 @@ def may(who: str, asked: Asked) -> bool:
     return not asked.needs or bool(asked.needs & has)
 
 
-async def status(http: aiohttp.ClientSession, url: str, asked: Asked, token: str | None) -> int:
-    """The status that somebody with this token gets; one that may not is refused whatever else he sends. Who is told
-    503, as many who give orders at once may be, asks again."""
+async def status(http: aiohttp.ClientSession, url: str, asked: Asked, token: str | None, attempts: int = 1) -> int:
+    """The status that somebody with this token gets; one that may not is refused whatever else he sends. With more
+    `attempts`, who is told 503, as many may be who give orders at once, asks again."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     body = {"json": {}} if asked.method == "POST" else {}
     timeout = aiohttp.ClientTimeout(total=30)
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         async with http.request(asked.method, url + asked.path, headers=headers, timeout=timeout, **body) as response:
             if response.status in (401, 403):
                 assert "application/problem+json" == response.content_type
             if response.status == 401:
                 assert "Bearer" == response.headers["WWW-Authenticate"]
-            if response.status != 503 or attempt == ATTEMPTS - 1:
+            if response.status != 503 or attempt == attempts - 1:
                 return response.status
             await asyncio.sleep(float(response.headers["Retry-After"]))
     raise AssertionError("no attempt")

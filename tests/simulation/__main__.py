@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.simulation.breakages import BREAKAGES
-from tests.simulation.runner import Found, hunt, note_seeds, simulate, traced
+from tests.simulation.runner import Found, hunt, note_seeds, noted_seeds, simulate, traced
 
 HELP = """\
 Runs the product's own owners, tailers and appliers in a simulated world, where time, scheduling, Kafka,
@@ -40,7 +40,11 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print all that happened")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: cores)")
     parser.add_argument("--breakages", action="store_true", help="find all deliberate breakages")
-    parser.add_argument("--note", action="store_true", help="with --breakages: `make test` begins with what finds each")
+    parser.add_argument(
+        "--note",
+        action="store_true",
+        help="with --breakages: look first with what has found each, and note what does now, for `make test`",
+    )
     parser.add_argument("--breakage", default="", choices=["", *BREAKAGES], metavar="NAME", help="this one")
     options = parser.parse_args()
     if options.seed is not None:
@@ -91,7 +95,7 @@ def _breakages(most: int, jobs: int, names: list[str], note: bool) -> int:
     with _progress(console) as progress:
         task = progress.add_task("breakages", total=len(names))
         results = []
-        for found in hunt(most, jobs, names):
+        for found in hunt(most, jobs, names, noted_seeds() if note else None):
             results.append(found)
             progress.advance(task)
     console.print(breakage_table(results, most))

@@ -23,10 +23,11 @@ from streams.access.access import Access
 from streams.access.principal import Identified, Principal, asked_by
 from streams.settings import Settings
 from tests.issuer import AUDIENCE, Issuer
-from tests.rights import everybody, may, operations, status
+from tests.rights import Asked, everybody, may, operations, status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 REFUSED = (401, 403)
+AT_ONCE = 40
 LIMITED = """
 [[grants]]
 to = ["oidc:alice"]
@@ -54,6 +55,16 @@ class World(NamedTuple):
         async with self.http.get(self.url + "/openapi.json") as response:
             assert 200 == response.status
             return await response.json()
+
+    async def statuses(self, questions: list[tuple[Asked, str | None]]) -> list[int]:
+        """Of each operation with this token. Many at once: who is let in waits, as there is no Kafka behind."""
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(asked: Asked, token: str | None) -> int:
+            async with at_once:
+                return await status(self.http, self.url, asked, token)
+
+        return await asyncio.gather(*(ask(*question) for question in questions))
 
     async def post(self, path: str, body: Any, token: str, **headers: str) -> tuple[int, str]:
         named = {"Authorization": f"Bearer {token}", **headers}
@@ -93,25 +104,25 @@ async def world(tmp_path_factory: pytest.TempPathFactory, monkey: pytest.MonkeyP
 
 async def test_everybody(world: World) -> None:
     """Who has one of the roles that an operation names gets past the door, and nobody else does."""
-    wrong = []
-    for asked in operations(await world.document()):
-        for who, token in world.tokens.items():
-            found = await status(world.http, world.url, asked, token)
-            if (found not in REFUSED) != may(who, asked):
-                wrong.append((asked, who, found))
-    assert [] == wrong
+    every = [(asked, who) for asked in operations(await world.document()) for who in world.tokens]
+    found = await world.statuses([(asked, world.tokens[who]) for asked, who in every])
+    assert [] == [
+        (asked, who, code)
+        for (asked, who), code in zip(every, found, strict=True)
+        if (code not in REFUSED) != may(who, asked)
+    ]
 
 
 async def test_nobody(world: World) -> None:
     """Without a token, and with one that does not hold, the answer is 401, but for what is for whoever comes."""
     bad = {"no token": None, "unknown": "sst_unknown", **world.issuer.sendable_bad_tokens()}
-    wrong = []
-    for asked in operations(await world.document()):
-        for what, token in bad.items():
-            found = await status(world.http, world.url, asked, token)
-            if (found == 401) != bool(asked.needs):
-                wrong.append((asked, what, found))
-    assert [] == wrong
+    every = [(asked, what) for asked in operations(await world.document()) for what in bad]
+    found = await world.statuses([(asked, bad[what]) for asked, what in every])
+    assert [] == [
+        (asked, what, code)
+        for (asked, what), code in zip(every, found, strict=True)
+        if (code == 401) != bool(asked.needs)
+    ]
 
 
 async def test_bytes_that_are_no_text(world: World) -> None:
