@@ -108,7 +108,7 @@ class Club:
         self.answers = system.data / "answers"
         schemas_of_club(self.folder)
         self.answers.mkdir()
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "CLUB_SCHEMAS": str(self.folder),
             "KEY_LEASE_SECONDS": f"{LEASE:g}",
             "KEY_MANAGEMENT": f"file://{self.management}",
