@@ -17,11 +17,12 @@ from itertools import chain
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from faust.web.drivers.aiohttp import Web as FaustWeb
 
 from streams.notices import warn
 from streams.runtime.log_lines import RateLimit
+from streams.runtime.web_guard import problem_response
 
 log = logging.getLogger(__name__)
 log.addFilter(RateLimit(60.0))
@@ -40,6 +41,7 @@ MOST_CONNECTIONS = 16_384
 ONE_NETWORK = 64
 """Bits of an IPv6 address by which connections are counted."""
 OTHER_FILES = 1_024
+NO_HTTP = "the request cannot be read as HTTP"
 
 
 def most_connections() -> int:
@@ -170,6 +172,22 @@ class Connection(web.RequestHandler):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP, or is too long, is a problem as all others that a client may cause."""
+        answer = super().handle_error(request, status, exc, message)
+        if not isinstance(exc, HttpProcessingError):
+            return answer
+        detail = "the first line of the request, or a header, is too long" if isinstance(exc, LineTooLong) else NO_HTTP
+        answer = problem_response(status, "Bad request", detail)
+        answer.force_close()
+        return answer
 
     def log_exception(self, *args: Any, **options: Any) -> None:
         error = options.get("exc_info")
