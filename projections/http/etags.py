@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from streams.journal.position import PATTERN
@@ -91,3 +91,11 @@ def is_known(headers: Any, etag: str) -> bool:
     except ValueError:
         return False
     return known is None or any(f'"{entity.tag}"' == etag for entity in known)
+
+
+def unless_known(view: Any, request: Any, body: bytes, headers: Mapping[str, str]) -> Any:
+    """The answer with this body, as `view` makes it, or 304 where the client has it: `headers` have its `ETag`."""
+    sent = {"Cache-Control": "no-cache", **headers}
+    if is_known(request.headers, headers["ETag"]):
+        return view.bytes(b"", status=304, headers=sent)
+    return view.bytes(body, content_type="application/json", headers=sent)

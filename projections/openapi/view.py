@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from projections.app import ReadSide
-from projections.http.etags import is_known
+from projections.http.etags import unless_known
 from projections.openapi.document import document, routes_of
 from streams.runtime.web_guard import problem_response
 from streams.web.operation import Response, describe
@@ -74,10 +74,7 @@ def add_openapi(side: ReadSide, title: str, about: str) -> None:
     @describe("documentation", "This document", dict[str, Any], etag=True, role=None)
     async def openapi(view: Any, request: Any) -> Any:
         body, etag = built()
-        headers = {"ETag": etag, "Cache-Control": "no-cache"}
-        if is_known(request.headers, etag):
-            return view.bytes(b"", status=304, headers=headers)
-        return view.bytes(body, content_type="application/json", headers=headers)
+        return unless_known(view, request, body, {"ETag": etag})
 
     @side.app.page("/docs", name="docs")
     @describe("documentation", "A page that shows this document", Response("The page", media="text/html"), role=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from projections.app import ReadSide
-from projections.http.etags import is_known
+from projections.http.etags import unless_known
 from projections.http.forwarding import VARY
 from projections.http.paths import collection
 from projections.stores.local.queries import raw
@@ -50,11 +50,9 @@ def add_by_key(side: ReadSide, type: str, projection: str, answer_type: Any = di
                 return problem_response(404, "Not found", f"there is no {type} {id}", VARY)
             row = await opened_row(shown_json(value), sealer)
             tag = tag_of_row(table, value, row.mark)
-            headers = {"ETag": tag.etag, "Position": tag.position, "Cache-Control": "no-cache", **VARY}
+            headers = {"ETag": tag.etag, "Position": tag.position, **VARY}
             if tag.sequence:
                 headers["Sequence"] = str(tag.sequence)
-            if is_known(request.headers, tag.etag):
-                return view.bytes(b"", status=304, headers=headers)
-            return view.bytes(row.json, content_type="application/json", headers=headers)
+            return unless_known(view, request, row.json, headers)
 
         return await side.doors.ask_owner(view, request, projection, id, answer)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from projections.app import ReadSide
-from projections.http.etags import etag_of_body, is_known
+from projections.http.etags import etag_of_body, unless_known
 from projections.http.forwarding import HOP, Tables
 from projections.http.problems import HttpProblem, NotNow
 from projections.projection import Row
@@ -72,10 +72,7 @@ def add_join(side: ReadSide, join: Join, answer_type: Any = dict[str, Any], path
         if row is None:
             return problem_response(404, "Not found", f"{join.name} has nothing under {key}")
         body = msgspec.json.encode(row, enc_hook=plain)
-        headers = {"ETag": etag_of_body(body), "Cache-Control": "no-cache"}
-        if is_known(request.headers, headers["ETag"]):
-            return view.bytes(b"", status=304, headers=headers)
-        return view.bytes(body, content_type="application/json", headers=headers)
+        return unless_known(view, request, body, {"ETag": etag_of_body(body)})
 
 
 def half(side: Side, key: str, parts: Sequence[Part]) -> list[Row]:
