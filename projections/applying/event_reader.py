@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from projections.projection import PublishedEvent
-from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers, events_in
+from projections.publishing.publication import COMMIT_END, PREVIOUS, event_headers, events_in, in_turns
 from projections.publishing.type_logs import TypeLogs
 from schemas import sealing
 from schemas.codec import Codec, Undecodable
@@ -218,8 +218,7 @@ class EventReader:
                     raise JournalBehind(journal_is_behind(Position(stream, *said), head_nr))
                 raise Unavailable(f"{stream}: commit {nr + 1} of {last} cannot be read yet")
             records: list[EventRecord] = []
-            for commit in commits:
-                await yield_if_due()
+            async for commit in in_turns(commits):
                 its = events_in(commit, slice, self._logs.slices)
                 found = self._as_published(stream, commit.nr, commit.recorded_at, its)
                 records += [record for index, record in found if after < (commit.nr, index) < before]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from streams.concurrency.fairness import yield_if_due
+from projections.publishing.publication import in_turns
 from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, Log, SliceHead, log_name
 from streams.slices import slice_of
@@ -55,8 +55,7 @@ class Backlog:
             commits = await self._journal.commits(self._log, last, min(COMMITS_AT_ONCE, end - last))
             if not commits:
                 break
-            for commit in commits:
-                await yield_if_due()
+            async for commit in in_turns(commits):
                 ids = [event.aggregate_id for event in commit.events if event.is_event]
                 self._counts[commit.nr] = Counter(slice_of(id, self._slices) for id in ids)
             last = commits[-1].nr

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from aggregates.principal import parts_of
 from schemas.codec import Codec, Undecodable, content_type_of, fingerprint_of
+from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.supervisor import Supervisor
 from streams.journal.port import Commit, Journal, RecordedEvent
 from streams.journal.position import position_text
@@ -23,6 +24,8 @@ COMMIT_END = ("ce_commitend", b"1")
 """Marks the last event of a commit in its stream."""
 PREVIOUS = "ce_previous"
 """The position of the event before this one in its stream: a reader that has not had that one misses something."""
+EVENTS_A_TURN = 200
+"""About so many are handled while nobody else in this worker has a turn: some milliseconds."""
 NOTHING_BEFORE = 0, 0
 """The place in `ce_previous` of the first event of a stream."""
 
@@ -60,6 +63,20 @@ def events_in(commit: Commit, slice: int, slices: int) -> list[tuple[int, Record
         for index, event in enumerate(commit.events)
         if event.is_event and slice_of(event.aggregate_id, slices) == slice
     ]
+
+
+async def in_turns(commits: Sequence[Commit]) -> AsyncIterator[Commit]:
+    """Commits one by one, with others' turns in between when about `EVENTS_A_TURN` of their events have been passed.
+
+    Whoever looks at the clock at each commit of a busy worker waits in line at each, behind all others.
+    """
+    passed = 0
+    for commit in commits:
+        if passed >= EVENTS_A_TURN:
+            await yield_if_due()
+            passed = 0
+        passed += len(commit.events)
+        yield commit
 
 
 def events_by_slice(commit: Commit, slices: int) -> Mapping[int, Sequence[tuple[int, RecordedEvent]]]:

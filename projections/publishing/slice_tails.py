@@ -16,10 +16,9 @@ from functools import partial
 
 from aiokafka.errors import KafkaError
 
-from projections.publishing.publication import Publication, events_by_slice, events_in
+from projections.publishing.publication import Publication, events_by_slice, events_in, in_turns
 from projections.publishing.resume_point import ResumePoint, find_resume_point
 from projections.publishing.slice_tail import SliceTail, stand_still
-from streams.concurrency.fairness import yield_if_due
 from streams.concurrency.retry import until_it_answers
 from streams.concurrency.tasks import end_all
 from streams.journal.layout import LogSpan
@@ -34,8 +33,6 @@ FIRST_COMMITS = 5
 COMMITS_AT_ONCE = 50
 EVENTS_AT_ONCE = 2_000
 """About so many are read and published together."""
-EVENTS_A_TURN = 200
-"""About so many are made into records while nobody else in this worker has a turn: some milliseconds."""
 TAKEN_SECONDS = 5.0
 """A slice of which Kafka takes nothing for so long is left behind."""
 READ_AGAIN_SECONDS = 0.1
@@ -98,8 +95,7 @@ class LeftBehind:
                 await asyncio.sleep(READ_AGAIN_SECONDS)
                 continue
             count = next_most(commits)
-            for commit in commits:
-                await yield_if_due()
+            async for commit in in_turns(commits):
                 if events := events_in(commit, self._slice.slice, self._all_slices):
                     self._slice.add(commit, events)
             if self._slice.has_records:
@@ -166,12 +162,7 @@ class SliceTails:
         """Publish the next commits. Returns when they are out, but for slices that are left behind."""
         taking = {slice: self.slices[slice] for slice in self.keeping_up}
         self.read = commits[-1].nr  # those that are left behind come to there
-        made = 0
-        for commit in commits:
-            if made >= EVENTS_A_TURN:
-                await yield_if_due()
-                made = 0
-            made += len(commit.events)
+        async for commit in in_turns(commits):
             for number, events in events_by_slice(commit, self._all_slices).items():
                 if number in taking:
                     taking[number].add(commit, events)
