@@ -20,8 +20,9 @@ from streams.kafka.client_factory import ClientFactory
 from streams.runtime.application import Application
 from streams.settings import Settings
 from tests.contract.topics import SERVERS, topics
-from tests.unit.boxes import Boxes, boxes, put, until
+from tests.unit.boxes import Boxes, boxes, put
 from tests.unit.local_machines import Consumer
+from tests.unit.until import until
 
 LIMIT = 50_000
 

@@ -389,10 +389,3 @@ class Boxes:
     def expected(self, projection: Projection = boxes) -> dict[str, Row]:
         """The rows that the whole log makes of the slice."""
         return folded(projection, self.log, self.slices)
-
-
-async def until(condition: Any, seconds: float = 20.0) -> None:
-    """Return when a condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.001)

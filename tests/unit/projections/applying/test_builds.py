@@ -15,7 +15,8 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.stores.rows import Changes
 from streams.journal.port import Unavailable
 from tests.memory_rows import MemoryRows
-from tests.unit.boxes import Boxes, Reading, by_type, put, until
+from tests.unit.boxes import Boxes, Reading, by_type, put
+from tests.unit.until import until
 
 NEW = "boxes-1.1"
 

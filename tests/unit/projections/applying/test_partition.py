@@ -20,7 +20,8 @@ from projections.stores.rows import Changes, Checkpoint
 from streams.journal.port import Unavailable
 from tests.flat_rows import encoded
 from tests.memory_rows import MemoryRows
-from tests.unit.boxes import BANG, Boxes, Put, Reading, boxes, by_type, contents, put, until
+from tests.unit.boxes import BANG, Boxes, Put, Reading, boxes, by_type, contents, put
+from tests.unit.until import until
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from projections.applying import event_processor as processor_module
 from projections.applying import event_source, fold
 from projections.applying.partition_processor import PartitionProcessor
 from projections.projection import Projection
-from tests.unit.boxes import BANG, EMPTY, Boxes, counts, put, until
+from tests.unit.boxes import BANG, EMPTY, Boxes, counts, put
+from tests.unit.until import until
 
 emptied = Projection(
     "emptied", 1, "box", counts, lambda published: ("all",) if published.type == "Emptied" else (), local=True

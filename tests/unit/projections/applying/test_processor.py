@@ -16,7 +16,8 @@ from projections.applying.fold import TableFold
 from projections.stores.rows import Checkpoint
 from streams.kafka.fetching.batches import unreadable_record
 from tests.memory_rows import MemoryRows
-from tests.unit.boxes import BANG, Boxes, by_type, put, until
+from tests.unit.boxes import BANG, Boxes, by_type, put
+from tests.unit.until import until
 
 
 class Processors:

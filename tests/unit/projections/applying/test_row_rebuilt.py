@@ -13,7 +13,8 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.applying.refolding import fold_key, fold_waiting
 from projections.projection import Projection, PublishedEvent, Row
 from tests.flat_rows import GONE, encoded
-from tests.unit.boxes import STREAM, Boxes, Put, contents, put, until
+from tests.unit.boxes import STREAM, Boxes, Put, contents, put
+from tests.unit.until import until
 
 
 class Fragile:

@@ -30,10 +30,11 @@ from projections.stores.rows import (
     shown_json,
 )
 from tests.folded import Folded, published
-from tests.unit.boxes import Boxes, boxes, put, until
+from tests.unit.boxes import Boxes, boxes, put
 from tests.unit.local_machines import Machine
 from tests.unit.projections.applying.test_fold import apply
 from tests.unit.sql_machines import Machine as SqlMachine
+from tests.unit.until import until
 
 OWN = {"gone": False, "position": "shelf 7", "sequence": 99, "revision": None}
 """What a projection may call its fields."""

@@ -14,7 +14,8 @@ from projections.applying.partition_processor import PartitionProcessor
 from projections.publishing import type_logs
 from projections.stores.rows import Checkpoint
 from streams.journal.position import BEGINNING
-from tests.unit.boxes import STREAM, Boxes, by_type, put, until
+from tests.unit.boxes import STREAM, Boxes, by_type, put
+from tests.unit.until import until
 
 
 @pytest.fixture

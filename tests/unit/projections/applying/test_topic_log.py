@@ -18,7 +18,8 @@ from streams.foreign_type import ForeignType
 from streams.journal.port import Unavailable
 from streams.journal.position import BEGINNING
 from streams.settings import Settings
-from tests.unit.boxes import BANG, BOMB, EMPTIED, EMPTY, PUT, STREAM, Boxes, labelled, put, until
+from tests.unit.boxes import BANG, BOMB, EMPTIED, EMPTY, PUT, STREAM, Boxes, labelled, put
+from tests.unit.until import until
 
 
 def seen(row: Row | None, key: str, published: PublishedEvent) -> Row:

@@ -25,8 +25,8 @@ from projections.routing.signature import HopSignature
 from streams.deciding.messages import AggregateRef, Reply, encode_reply
 from streams.kafka.client import partition_of
 from streams.settings import Settings
-from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
+from tests.unit.until import until
 
 CHANGELOG = "order-rows-changelog"
 PARTITIONS = 8

@@ -20,7 +20,7 @@ from projections.http.problems import HttpProblem
 from streams.access.grants import Grants
 from streams.access.principal import Identified, Principal, asked_by
 from streams.settings import Settings
-from tests.unit.boxes import until
+from tests.unit.until import until
 
 
 class Kafka:

@@ -24,7 +24,8 @@ from streams.journal.layout import first_layout
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, SliceHead
 from tests.layouts import Known
-from tests.unit.projections.publishing.test_tailer import CODEC, LOG, Topic, commit_of, event, journal_of, until
+from tests.unit.projections.publishing.test_tailer import CODEC, LOG, Topic, commit_of, event, journal_of
+from tests.unit.until import until
 
 KEY = "key"
 SEAT = 0

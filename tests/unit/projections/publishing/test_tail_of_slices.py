@@ -39,8 +39,8 @@ from tests.unit.projections.publishing.test_tailer import (
     tail_of,
     tail_until,
     tailing,
-    until,
 )
+from tests.unit.until import until
 
 SLICES = 3
 IDS = [next(id for id in map(str, count()) if slice_of(id, SLICES) == slice) for slice in range(SLICES)]

@@ -29,6 +29,7 @@ from streams.kafka.client import ProducerRecord, RecordTooLarge
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.slices import slice_of
 from tests.layouts import Known
+from tests.unit.until import until
 
 CODEC = Codec([s for s in Schemas.load("shop", "order") if s.name not in order.commands], order.events)
 DATA = CODEC.encode(OrderConfirmed())
@@ -209,12 +210,6 @@ async def tailing(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(done: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not done():
-            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(("left", "ends"), [(2, "ends at commit 2"), (0, "has nothing of it")])

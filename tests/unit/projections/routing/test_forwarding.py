@@ -20,9 +20,9 @@ from projections.http import forwarding
 from projections.http.problems import NotNow
 from projections.routing.query_router import QueryRouter
 from streams.journal.port import Unavailable
-from tests.unit.boxes import until
 from tests.unit.control_topic import ControlTopic, following
 from tests.unit.problems import answered
+from tests.unit.until import until
 
 CHANGELOG = "order-rows-changelog"
 MOST = 120

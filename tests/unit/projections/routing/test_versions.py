@@ -18,8 +18,9 @@ from projections.http.problems import NotNow
 from projections.projection import Projection, PublishedEvent, Row
 from projections.routing.cutover import Cutover, first_projection
 from projections.stores.declaration import Table
-from tests.unit.boxes import Boxes, Put, contents, put, until
+from tests.unit.boxes import Boxes, Put, contents, put
 from tests.unit.control_topic import ControlTopic, following
+from tests.unit.until import until
 
 
 class Alone:

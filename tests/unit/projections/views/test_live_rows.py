@@ -14,8 +14,8 @@ from projections.http.at_least import BadPositionHeader
 from projections.http.etags import read_tag
 from projections.streaming.sse import Frame, read_frames
 from projections.views.live_rows import _follow, read_seen_row
-from tests.unit.boxes import until
 from tests.unit.rows_of_orders import TABLE, Orders
+from tests.unit.until import until
 
 STREAM = "order-0"
 

@@ -17,6 +17,7 @@ from streams.concurrency.tasks import cancel
 from streams.kafka import command_reader
 from streams.kafka.command_reader import KafkaCommandReader, TopicGone
 from streams.security.refusals import TopicForbidden
+from tests.unit.until import until
 
 P0, P3 = TopicPartition("order-commands", 0), TopicPartition("order-commands", 3)
 
@@ -171,12 +172,6 @@ async def reader(kafka: Kafka) -> AsyncIterator[KafkaCommandReader]:
     async with command_reader_of(kafka) as reader:
         yield reader
     assert 0 == kafka.connected
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_from_where_its_owner_stands(kafka: Kafka, reader: KafkaCommandReader) -> None:

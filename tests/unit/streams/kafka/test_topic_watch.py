@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -13,16 +12,11 @@ from streams.kafka import topic_watch
 from streams.kafka.topic_metadata import TopicMetadata
 from streams.kafka.topic_watch import watch_groups, watch_topics
 from streams.kafka.topics import OWNS, READ, SENDS, WRITE, reply_topic, type_topics
+from tests.unit.until import until
 
 Looked = tuple[dict[str, TopicMetadata | None], list[str]]
 
 NO_LEADER = "order-commands has no leader of partition 3: what is of it waits. Look at the brokers"
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_partitions_added_by_hand(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -24,6 +23,7 @@ from streams.observability.tracing import Kind, Span, open_tracer
 from streams.settings import Settings, SettingsError
 from tests.collector import collector
 from tests.e2e.worker import free_port
+from tests.unit.until import until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SAMPLED, UNSAMPLED = (f"00-{TRACE}-00f067aa0ba902b7-0{flag}" for flag in (1, 0))
@@ -49,13 +49,6 @@ async def running(tracer: OtlpTracer) -> AsyncIterator[None]:
         yield
     finally:
         await cancel(task)
-
-
-async def until(done: Any, seconds: float = 20.0) -> None:
-    """Wait until `done()`."""
-    async with asyncio.timeout(seconds):
-        while not done():
-            await asyncio.sleep(0.01)
 
 
 def spans(count: int = 1, name: str = "test") -> Iterator[Span]:

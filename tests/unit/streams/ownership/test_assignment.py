@@ -21,6 +21,7 @@ from streams.kafka.topic_metadata import TopicMetadata
 from streams.ownership.assignment import Assignment
 from streams.ownership.waiting import WaitingLog
 from streams.settings import SettingsError
+from tests.unit.until import until
 
 
 @pytest.fixture(autouse=True)
@@ -210,12 +211,6 @@ async def rig() -> AsyncIterator[Rig]:
     yield rig
     await rig.ownership.close()
     assert not any(reader.is_open for readers in rig.readers.values() for reader in readers)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_taken_over(rig: Rig) -> None:

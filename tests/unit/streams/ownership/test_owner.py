@@ -40,6 +40,7 @@ from streams.slices import slice_of
 from tests.command_log import Topic
 from tests.newer_code import of_tomorrow
 from tests.owners import RunningOwner
+from tests.unit.until import until
 
 SCHEMAS = list(Schemas.load("shop", "order"))
 EVENTS = Codec([s for s in SCHEMAS if s.name not in order.commands], order.events)
@@ -185,12 +186,6 @@ async def bench() -> Any:
     bench = Bench()
     yield bench
     await bench.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_what_it_has_in_memory_ends_with_it(bench: Bench) -> None:

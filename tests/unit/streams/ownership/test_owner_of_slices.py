@@ -15,7 +15,8 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, SliceHead
 from streams.slices import slice_of
 from tests.owners import RunningOwner
-from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, Sent, until
+from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, Sent
+from tests.unit.until import until
 
 SPAN = LogSpan(number=1, seat=5, slices=(1, 6))
 KEYS = {1: ["order-6", "order-7", "order-13"], 6: ["order-1", "order-5", "order-11"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,6 +43,7 @@ from streams.slices import partition_of, slice_of
 from tests.command_log import Topic
 from tests.kept_spans import KeptSpans
 from tests.owners import RunningOwner
+from tests.unit.until import until
 
 SLICES = 4
 CONTEXT = AggregateType("timers", timer, Settings(journal_url="memory://", partitions=SLICES), "engine")
@@ -218,12 +219,6 @@ class World:
     async def quiet(self) -> None:
         """Time enough for a watch to do what it is about to do."""
         await asyncio.sleep(0.05)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not true():
-            await asyncio.sleep(0.002)
 
 
 @pytest.fixture

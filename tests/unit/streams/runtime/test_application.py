@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,12 @@ from streams.runtime.part import Part
 from streams.served_type import ServedType
 from streams.settings import Settings
 from streams.shop.orders import app as orders
+from tests.unit.until import until
 
 
 @pytest.fixture
 async def app(tmp_path: Path) -> Application:
     return Application("a.test", "a-test", Settings(data_dir=tmp_path, partitions=1))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 class Steps(Part):
