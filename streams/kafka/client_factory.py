@@ -229,13 +229,15 @@ class PromptConnection(AIOKafkaConnection):  # type: ignore[misc]
         for records, and who closes would wait as long, or for the 30 s after which asyncio gives up."""
         if reason == CloseReason.CONNECTION_TIMEOUT:
             self._silent[self.host, self.port] = time.monotonic()
-        writer, closed = self._writer, super().close(reason, exc)
-        if writer is not None and writer.get_extra_info("ssl_object") is not None:
-            transport = writer.transport
-            if transport.get_write_buffer_size():
-                self._loop.call_later(LAST_WORDS_SECONDS, transport.abort)
-            else:
-                transport.abort()
+        # One that the broker has ended, asyncio closes for good at the first word, and does not answer any more.
+        transport: Any = None if self._writer is None else self._writer.transport
+        by_tls = transport is not None and transport.get_extra_info("ssl_object") is not None
+        unsent = transport.get_write_buffer_size() if by_tls else 0
+        closed = super().close(reason, exc)
+        if unsent:
+            self._loop.call_later(LAST_WORDS_SECONDS, transport.abort)
+        elif by_tls:
+            transport.abort()
         return closed
 
 

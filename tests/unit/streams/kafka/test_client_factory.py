@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import aiokafka.client
 import aiokafka.conn
 import pytest
+import trustme
 from aiokafka import TopicPartition
 from aiokafka.conn import CloseReason
 from aiokafka.errors import (
@@ -122,6 +125,29 @@ async def test_a_broker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.clear()
         (await connect("127.0.0.1", port, request_timeout_ms=2_000)).close()
         assert ("127.0.0.1", port) not in PromptConnection._silent
+
+
+async def test_a_broker_that_ends_the_connection_first() -> None:
+    """Then asyncio has marked it as closed already, and closes it for good at the first word; that is no error of its
+    own: with TLS it stood in the place of the reason, such as a password that is not taken."""
+    authority = trustme.CA()
+    offered, trusted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(offered)
+    authority.configure_trust(trusted)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+        versions = struct.pack(">hi", 0, 1) + struct.pack(">hhh", 3, 0, 0)
+        writer.write(struct.pack(">i", 4 + len(versions)) + request[4:8] + versions)
+        with suppress(ConnectionError):
+            await reader.read()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=offered) as server:
+        port = server.sockets[0].getsockname()[1]
+        how = {"request_timeout_ms": 2_000, "security_protocol": "SSL", "ssl_context": trusted}
+        connected = await connect("127.0.0.1", port, **how)
+        connected._writer.transport.abort()
+        await asyncio.wait_for(connected.close(CloseReason.AUTH_FAILURE), 20)
 
 
 async def test_a_slow_line(monkeypatch: pytest.MonkeyPatch) -> None:
