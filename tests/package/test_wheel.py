@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.package.wheel import PACKAGES, ROOT, Elsewhere
 
@@ -53,6 +55,16 @@ def test_what_is_in_it(elsewhere: Elsewhere) -> None:
         # All that git knows is in the wheel, and so is every file that code opens beside itself.
         ours = {path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         assert set() == {str(path.relative_to(ROOT)) for path in ours} - set(names)
+
+
+def test_all_that_is_pinned_installs_on_the_first_python() -> None:
+    """The oldest that `requires-python` takes, to the last digit: a package that wants 3.11.5 keeps who has Debian's
+    3.11.2 from installing anything."""
+    oldest = "3.11.0"
+    pinned = [line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    wants = {name: metadata(name)["Requires-Python"] or "" for name in pinned}
+    assert len(wants) > 100
+    assert [] == [f"{name} wants {python}" for name, python in wants.items() if oldest not in SpecifierSet(python)]
 
 
 def test_console_script(elsewhere: Elsewhere, tmp_path: Path) -> None:
