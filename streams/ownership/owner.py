@@ -165,13 +165,13 @@ class Owner:
                     lambda slices: inherits(_next_offsets(slices)),
                 )
             self.is_first = old is None
-            if not self.is_first:
-                self.forget()
             if old is not None:
                 self.former, self.former_at = old.owner, old.recorded_at
                 self._former = f"{old.owner} (epoch {old.epoch})"
         commit = self.head
         await self.derivation.repair(commit)
+        if not self.is_first:  # here, since what was loaded before lacks what was not derived, be it in another attempt
+            self.forget()
         self.since, self.takeover_seconds = commit.recorded_at, time.monotonic() - began
         log.info(
             "%s: taken over from %s: epoch %d at commit %d, in %.0f ms; next command offsets: %s",

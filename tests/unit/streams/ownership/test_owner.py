@@ -135,6 +135,16 @@ class Bench:
     async def owner(
         self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100, group_bytes: int = 10_000
     ) -> tuple[RunningOwner, Moody, Sent]:
+        """One that has taken over, and serves."""
+        owner, journal, sent = await self.new_owner(topic_id, cache, every, group_bytes)
+        await owner.take_over()
+        owner.resume()
+        return owner, journal, sent
+
+    async def new_owner(
+        self, topic_id: str = "t1", cache: int = 1_000_000, every: int = 100, group_bytes: int = 10_000
+    ) -> tuple[RunningOwner, Moody, Sent]:
+        """One that has not taken over yet."""
         journal, sent = Moody(self.store), Sent()
         await journal.create()
         await journal.open()
@@ -163,8 +173,6 @@ class Bench:
             waiting=self.waiting,
         )
         self.owners.append(owner)
-        await owner.take_over()
-        owner.resume()
         return owner, journal, sent
 
     def command(
@@ -313,6 +321,41 @@ async def test_fenced(bench: Bench) -> None:
     await until(lambda: len(new_sent.replied) == 1)
     await new.close()
     assert 2 == len(await journal.events("order", "1"))
+
+
+@pytest.mark.parametrize("how", ["fails", "is cut off"])
+async def test_what_was_loaded_before_a_takeover_was_whole(
+    bench: Bench, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the former owner's commits are derived an aggregate that is loaded lacks them. An attempt to take over
+    that ends there leaves nothing of it to the next one, which the same owner makes."""
+    first, journal, sent = await bench.owner()
+
+    async def refused(commits: Sequence[Commit]) -> None:
+        raise RuntimeError("a bug of the driver")
+
+    monkeypatch.setattr(journal, "derive", refused)
+    await first.deliver(0, [bench.command("OpenOrder", OPEN)])
+    await until(lambda: len(sent.replied) == 1 and first.lost is not None)
+    owner, journal, sent = await bench.new_owner()
+
+    async def early(commits: Sequence[Commit]) -> None:
+        await owner.warm([bench.command("AddLine", LINE)])
+        if how == "is cut off":
+            raise asyncio.CancelledError
+        raise RuntimeError("a bug of the driver")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "derive", early)
+        with pytest.raises((RuntimeError, asyncio.CancelledError)):
+            await owner.take_over()
+    assert owner.can_go_on
+    assert not owner.is_owner
+    await owner.take_over()
+    owner.resume()
+    await owner.deliver(0, [bench.command("AddLine", LINE, offset=1)])
+    await until(lambda: len(sent.replied) == 1)
+    assert ("accepted", 2) == (sent.replied[0]["status"], sent.replied[0]["aggregate"]["sequence"])
 
 
 async def test_lost_response(bench: Bench) -> None:
