@@ -54,6 +54,8 @@ class FoldResult:
     waiting: Sequence[tuple[Event, str, str]] = ()
     events: int = 0
     """How many were folded."""
+    touches: bool = False
+    """Whether some of them touch a row, be it that the row has them already."""
 
 
 @dataclass(eq=False)
@@ -108,7 +110,7 @@ class TableFold:
                 batch.encode(key, largest)
         place = self._place_behind(new)
         changes = Changes(place, batch.changed, batch.quarantined, loaded, batch.encoded)
-        return FoldResult(changes, batch.waiting, len(new))
+        return FoldResult(changes, batch.waiting, len(new), touches=True)
 
     def _place_behind(self, new: Sequence[Event]) -> Checkpoint:
         last = new[-1]
@@ -118,7 +120,8 @@ class TableFold:
 
     def must_be_stored(self, folded: FoldResult) -> bool:
         """Whether a store is to have it now: what moves the checkpoint alone may wait."""
-        if folded.changes.rows or folded.changes.quarantined or self.unsaved + folded.events >= PLACE_EVENTS:
+        # Also where rows had it all: who was cut off after them has left a checkpoint before what they hold.
+        if folded.touches or self.unsaved + folded.events >= PLACE_EVENTS:
             return True
         return time.monotonic() - self._saved_at >= PLACE_SECONDS
 
