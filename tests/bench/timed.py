@@ -21,10 +21,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.deciding.messages import Reply, command_headers, decode_reply
-from streams.kafka.topics import commands_topic, replies_topic
+from streams.kafka.topics import commands_topic
 from streams.settings import Settings
 from tests.bench.asking import connect, length_of, read_head, request
 from tests.bench.watchers import STREAM
+from tests.contract.topics import topics
 from tests.e2e.orders import LINE, OPEN
 
 OPENED_AT_ONCE = 500
@@ -56,7 +57,8 @@ class TimedLoad:
         self.settings = settings
         self._url = url
         self._topic = commands_topic(settings.namespace, "order")
-        self._replies = replies_topic(settings.namespace)
+        self._replies = f"{settings.namespace}bench-replies"
+        """A topic of its own, as one client has it: one partition, of which each answer holds what has come."""
         self._orders = [f"o{number}" for number in range(orders)]
         self._sequences = dict.fromkeys(self._orders, 0)
         self._waiting: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
@@ -74,16 +76,15 @@ class TimedLoad:
     async def clients(self) -> AsyncIterator[None]:
         """Connect, and open the orders."""
         servers = self.settings.bootstrap_servers
-        partitions = [TopicPartition(self._replies, number) for number in range(self.settings.partitions)]
         async with (
+            topics(self._replies),
             AIOKafkaProducer(
                 bootstrap_servers=servers, acks="all", enable_idempotence=True, linger_ms=0
             ) as self._producer,
             AIOKafkaConsumer(bootstrap_servers=servers, fetch_max_wait_ms=500) as consumer,
         ):
-            consumer.assign(partitions)
-            for tp in partitions:
-                await consumer.seek_to_end(tp)
+            consumer.assign([TopicPartition(self._replies, 0)])
+            await consumer.seek_to_end()
             reader, writer = await connect(self._url)
             writer.write(request("/orders", STREAM))
             status, head = await read_head(reader)
