@@ -245,9 +245,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
             "    self.place = place\n    return FoldResult(changes,",
         ),
     ),
-    "rows wait as checkpoints do that move alone": (
-        Edit(TableFold.must_be_stored, "folded.touches or ", ""),
-    ),
+    "rows wait as checkpoints do that move alone": (Edit(TableFold.must_be_stored, "folded.touches or ", ""),),
     "an event that waits is counted again": (
         Edit(_Batch._wait, "if waits.events and event.at <= waits.at:", "if False:"),
     ),

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from projections.applying import event_processor as processor_module
-from projections.applying import event_source, fold
+from projections.applying import event_source, fold, partition_processor
 from projections.applying.partition_processor import PartitionProcessor
 from projections.projection import Projection
+from projections.stores.rows import Checkpoint
 from tests.unit.boxes import BANG, EMPTY, Boxes, counts, put
 from tests.unit.until import until
 
@@ -71,6 +72,23 @@ async def test_a_row_is_stored_at_once(here: Boxes) -> None:
     assert (6, here.expected(emptied)) == (stored(here), here.rows.rows(TABLE))
     await puts(here, partition, 2)
     assert 6 == stored(here)
+
+
+async def test_a_row_that_is_there_before_its_place(here: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker may end between the records of the two. Who goes on has the place follow with the event that the row has
+    already."""
+    monkeypatch.setattr(partition_processor, "BATCH", 1)
+    former = await opened(here)
+    await puts(here, former, 2)
+    await here.write(("1", EMPTY))
+    await until(lambda: former.tables[TABLE].place.at == here.head)
+    await puts(here, former, 2)
+    await former.close()
+    assert 3 == stored(here)
+    here.rows.database.tables[0, TABLE].place = Checkpoint(1, 0, 1, 1)
+    partition = await opened(here)
+    await until(lambda: partition.tables[TABLE].place.at == here.head)
+    assert (3, here.expected(emptied)) == (stored(here), here.rows.rows(TABLE))
 
 
 async def test_a_key_that_waits_is_stored_at_once(here: Boxes) -> None:
