@@ -144,7 +144,7 @@ class ReadSide(Part):
         self.event_streams = EventStreams(
             self.doors, settings.sse_clients, settings.sse_seconds, settings.http_client_streams
         )
-        self.switching = Cutover(self.sources, self.control, self.doors)
+        self.switching = Cutover(self.sources, self.control, self.doors, lambda: app.consumer.confirmed())
         self.switching.add_view(app)
         self.control.changed = self._have_changed
         for part in (self._connections, self._read_model, self, *([self.publisher] if self.publisher else [])):

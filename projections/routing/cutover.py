@@ -2,13 +2,17 @@
 
 The leader waits while keys are in quarantine that are not in quarantine in the active table: their rows would go back.
 First the events that they wait for must be skipped, or the projection must be mended.
+
+A worker that is cut off takes itself for the leader until it hears that it is none, and what is complete in its tables
+may not be so in those of its successor. So before one table takes the place of another the consumer group has confirmed
+that the leader is a member, and then the table is looked at once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from projections.applying.control import Control
@@ -28,12 +32,22 @@ LONGEST_LOOK = 2.0
 
 
 class Cutover:
-    """Looks for new tables that are complete. The leader is the worker that has partition 0 of the first projection."""
+    """Looks for new tables that are complete. The leader is the worker that has partition 0 of the first projection.
 
-    def __init__(self, sources: Mapping[str, ProjectionGroup], control: Control, doors: QueryRouter) -> None:
+    `confirmed()` returns when the consumer group has confirmed, after the call, that this worker is a member.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, ProjectionGroup],
+        control: Control,
+        doors: QueryRouter,
+        confirmed: Callable[[], Awaitable[None]],
+    ) -> None:
         self._sources = sources
         self._control = control
         self._doors = doors
+        self._confirmed = confirmed
         self._said = ("", 0)
 
     def add_view(self, app: Any) -> None:
@@ -89,12 +103,24 @@ class Cutover:
             return False
         if not self.leads:
             return True
+        complete = await self._complete_everywhere(due)
+        if any(self._control.serving(name) for name in complete):
+            await self._confirmed()
+            complete = await self._complete_everywhere(due) if self.leads else {}
+        for name, waiting in complete.items():
+            await self._switch(name, due[name], waiting)
+        return True
+
+    async def _complete_everywhere(self, due: Mapping[str, str]) -> dict[str, int]:
+        """By projection the number of keys that keep its table from answering, of those tables that are complete in
+        every partition."""
+        found: dict[str, int] = {}
         for name, table in due.items():
             answers = await self._doors.each(name, f"{PATH}?of={name}", {}, self._complete)
             complete = [tuple(part) for answer in answers for part in answer.get(table, ())]
             if sorted(partition for partition, _ in complete) == self._doors.all_partitions:
-                await self._switch(name, table, sum(waiting for _, waiting in complete))
-        return True
+                found[name] = sum(waiting for _, waiting in complete)
+        return found
 
     async def _switch(self, name: str, table: str, waiting: int) -> None:
         before = self._control.serving(name)

@@ -297,7 +297,7 @@ BREAKAGES: dict[str, tuple[Edit, ...]] = {
     ),
     "a table answers before it is complete in all partitions": (
         Edit(
-            Cutover._look,
+            Cutover._complete_everywhere,
             "if sorted(partition for partition, _ in complete) == self._doors.all_partitions:",
             "if complete:",
         ),

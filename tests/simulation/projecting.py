@@ -93,7 +93,7 @@ class ProjectionWorker:
         )
         self.sources = {TYPE: self.source}
         self.doors = SimulatedDoors(world, self)
-        self.switching = Cutover(self.sources, self.control, self.doors)  # type: ignore[arg-type]
+        self.switching = Cutover(self.sources, self.control, self.doors, self._confirmed)  # type: ignore[arg-type]
         self._changed = asyncio.Event()
         self.control.changed = self._changed.set
         self._resuming: asyncio.Task[None] | None = None
@@ -106,6 +106,9 @@ class ProjectionWorker:
             self._assign,
             receiver=_Hints(self._tailers),
         )
+
+    async def _confirmed(self) -> None:
+        await self.consumer.confirmed()
 
     def _rows_of(self, kept: Table) -> Rows:
         return self.shared if isinstance(kept.how, ReadModelRows) else self.local[TYPE]

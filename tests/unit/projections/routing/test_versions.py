@@ -28,9 +28,17 @@ class Alone:
 
     def __init__(self) -> None:
         self.all_partitions = [0]
+        self.partitions = [0]
+        self.is_asked, self.is_member = 0, asyncio.Event()
+        self.is_member.set()
 
     def here(self, name: str) -> list[int]:
-        return [0]
+        return self.partitions
+
+    async def confirmed(self) -> None:
+        """As the consumer group confirms that it is a member."""
+        self.is_asked += 1
+        await self.is_member.wait()
 
     async def each(self, name: str, path: str, tables: Any, here: Callable[[], Any]) -> list[Any]:
         return [await here()]
@@ -98,7 +106,7 @@ class Worker:
 
     async def looked(self) -> None:
         """As the leader does again and again."""
-        await Cutover({"box": self.source}, self.control, self.doors)._look()  # type: ignore[arg-type]
+        await Cutover({"box": self.source}, self.control, self.doors, self.doors.confirmed)._look()  # type: ignore[arg-type]
         await self.source.follow()
 
     @property
@@ -357,6 +365,27 @@ async def test_keys_that_wait_keep_a_table_from_answering(town: Town) -> None:
         assert "boxes-2.1" == it.serving
 
 
+async def test_who_is_no_leader_any_more(town: Town) -> None:
+    """Who is cut off does not know it. Before one table takes the place of another the group has to confirm the leader;
+    the first one takes nobody's."""
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+        assert ("boxes-1", 0) == (it.serving, it.doors.is_asked)
+    async with town.worker(2) as it:
+        await it.current("boxes-2")
+        it.doors.is_member.clear()
+        looking = asyncio.create_task(it.looked())
+        await until(lambda: it.doors.is_asked == 1)
+        it.doors.partitions = []  # and it hears that another one leads
+        it.doors.is_member.set()
+        await looking
+        assert "boxes-1" == it.serving
+        it.doors.partitions = [0]
+        await it.looked()
+        assert ("boxes-2", 2) == (it.serving, it.doors.is_asked)
+
+
 async def test_a_type_without_a_projection_comes_first(town: Town) -> None:
     """Tables are switched whatever the order of the types: the leader is found by the first projection there is."""
     async with town.worker(1) as worker:
@@ -364,7 +393,7 @@ async def test_a_type_without_a_projection_comes_first(town: Town) -> None:
         nothing = group("mail", [], town.boxes, worker.control)
         sources = {"mail": nothing, "box": worker.source}
         assert "boxes" == first_projection(sources)
-        await Cutover(sources, worker.control, worker.doors)._look()  # type: ignore[arg-type]
+        await Cutover(sources, worker.control, worker.doors, worker.doors.confirmed)._look()  # type: ignore[arg-type]
         assert "boxes-1" == worker.serving
 
 
