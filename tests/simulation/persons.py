@@ -143,6 +143,10 @@ class WatchedKeys(Keys):
 
     world: PersonWorld
 
+    async def fetch(self, subjects: Collection[str], create: bool = False) -> None:
+        """In an order that does not depend on how this interpreter hashes, so that a seed is one run."""
+        await super().fetch(sorted(subjects), create)
+
     def seal(self, type: str, place: Place, field: str, subject: str, value: str) -> bytes:
         sealed = super().seal(type, place, field, subject, value)
         self.world.used(subject, envelope.number_of(sealed), "sealed")
@@ -369,6 +373,11 @@ class PersonWorld:
                 self.counts["renewals"] += 1
 
     # -- a run ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def footprint(self) -> str:
+        """What another run of the same seed has alike."""
+        return f"{self.loop.steps} steps, {self.loop.time():.9f} s, {sorted(self.counts.items())}, {self.failed}"
 
     def run(self) -> str:
         """Empty when all held, or which invariant did not."""
