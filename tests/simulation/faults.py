@@ -248,6 +248,12 @@ class Faults:
         if not slot.process.alive:
             slot.start()
 
+    def _restart_stopped(self, slot: Slot, process: Process) -> None:
+        """When it has ended: while it is paused, or finishes what it has begun, it is still there."""
+        self._restart(slot)
+        if slot.process is process:
+            self._world.loop.outside(RESTART_SECONDS, self._restart_stopped, slot, process)
+
     def _pause(self, slot: Slot, seconds: float = 0.0, steps: int = STEPS_TO_LIVE) -> None:
         seconds = seconds or self._world.random.choice(PAUSE_SECONDS)
 
@@ -262,7 +268,7 @@ class Faults:
         if isinstance(slot.worker, CommandWorker) and slot.process.alive:
             self._world.note("stop", slot.process)
             slot.worker.stopping.set()
-            self._world.loop.outside(RESTART_SECONDS, self._restart, slot)
+            self._world.loop.outside(RESTART_SECONDS, self._restart_stopped, slot, slot.process)
 
     def _rebalance(self) -> None:
         world = self._world
