@@ -16,7 +16,7 @@ from streams.cli.owners import get_owners, in_short, offsets_in_short, row
 from streams.cli.run import CliError
 from streams.journal.port import Commit
 from streams.web.owners import LogStatus
-from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, stuck
+from tests.unit.streams.ownership.owner_bench import LINE, OPEN, Bench, stuck
 from tests.unit.until import until
 
 

@@ -17,7 +17,7 @@ from streams.journal.event_decoding import NotReadableYet
 from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, RecordedEvent, SliceHead
 from streams.limits import Limits
-from tests.unit.streams.ownership.test_owner import COMMANDS, EVENTS, LINE, OPEN, order
+from tests.unit.streams.ownership.owner_bench import COMMANDS, EVENTS, LINE, OPEN, order
 
 HEAD = Commit("order@0", 4, 2, "o", "t", {0: SliceHead(9, 3)}, 4, datetime(2026, 11, 29, tzinfo=UTC))
 SENT = [("OpenOrder", OPEN), ("Nonsense", {}), ("AddLine", LINE), ("PlaceOrder", {}), ("PlaceOrder", {})]

@@ -21,7 +21,7 @@ from streams.limits import Limits
 from streams.principals.key_ring import ContextKeys, KeyRing, encode_keys
 from streams.principals.signature import PEOPLE, PRINCIPAL, PROOF, Key, Signed, derived, sign
 from tests.unit.streams.deciding.test_group_handler import HEAD
-from tests.unit.streams.ownership.test_owner import COMMANDS, EVENTS, LINE, OPEN, order
+from tests.unit.streams.ownership.owner_bench import COMMANDS, EVENTS, LINE, OPEN, order
 
 ROOT = b"r" * 32
 ALICE, MALLORY = Principal("oidc", OPEN["user_id"]), Principal("oidc", "mallory")

@@ -17,7 +17,7 @@ from streams.journal.memory import MemoryJournal
 from streams.journal.port import Commit, JournalMissing, SliceHead, Snapshot
 from streams.ownership import derivation
 from streams.ownership.derivation import ENOUGH_COMMITS, LINGER_SECONDS, MOST_PENDING, Derivation
-from tests.unit.streams.ownership.test_owner import OPEN, Bench
+from tests.unit.streams.ownership.owner_bench import OPEN, Bench
 from tests.unit.until import until
 
 

@@ -13,7 +13,7 @@ from streams.deciding.messages import Message
 from streams.journal.port import SliceHead
 from streams.ownership import held_slices
 from tests.owners import RunningOwner
-from tests.unit.streams.ownership.test_owner import LINE, OPEN, Moody, Sent
+from tests.unit.streams.ownership.owner_bench import LINE, OPEN, Moody, Sent
 from tests.unit.streams.ownership.test_owner_of_slices import KEYS, Slices
 from tests.unit.until import until
 

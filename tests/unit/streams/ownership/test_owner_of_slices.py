@@ -15,7 +15,7 @@ from streams.journal.layout import LogSpan
 from streams.journal.port import Commit, SliceHead
 from streams.slices import slice_of
 from tests.owners import RunningOwner
-from tests.unit.streams.ownership.test_owner import LINE, OPEN, Bench, Sent
+from tests.unit.streams.ownership.owner_bench import LINE, OPEN, Bench, Sent
 from tests.unit.until import until
 
 SPAN = LogSpan(number=1, seat=5, slices=(1, 6))
