@@ -66,6 +66,7 @@ test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" 
 
 thorough: $(STAMP) servers ## the long forms of tests that `make test` does shortly, but for those of the targets below; ARGS="-k openapi" for some
 	python -m pytest $(THOROUGH) --full -o faulthandler_timeout=1800 $(ARGS)
+	python -m pytest tests/unit -m hypothesis --full
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)

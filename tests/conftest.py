@@ -6,15 +6,15 @@ import os
 import socket
 import uuid
 
-import hypothesis
 import pytest
+from hypothesis import HealthCheck, settings
 
 from servers.where import REGISTRY_PATH
 from tests import real_sales
 
 # How long an example takes says more of what else the machine does than of the code.
-hypothesis.settings.register_profile("here", deadline=None)
-hypothesis.settings.load_profile("here")
+settings.register_profile("new", deadline=None, print_blob=True, suppress_health_check=(HealthCheck.too_slow,))
+settings.register_profile("same", settings.get_profile("new"), derandomize=True, database=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--secured", action="store_true", help="tests/e2e: on secured servers, with the rights that apps print"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same commit has the same examples each time; `make thorough` and `make fuzz` are for finding new ones."""
+    settings.load_profile("new" if config.getoption("full") else "same")
 
 
 def pytest_report_header() -> str:
