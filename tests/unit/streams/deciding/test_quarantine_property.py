@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,4 +155,6 @@ def test_every_command_has_one_outcome_and_its_place(steps: list[tuple[str, str,
         finally:
             await it.it.close()
 
-    asyncio.run(run())
+    with pytest.MonkeyPatch.context() as quick:
+        quick.setattr("streams.ownership.derivation.LINGER_SECONDS", 0.002)  # most of the time it would wait for that
+        asyncio.run(run())
