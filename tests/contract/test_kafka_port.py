@@ -30,7 +30,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.client_factory import ClientFactory
 from streams.kafka.topic_metadata import cluster_id, look
 from streams.kafka.topics import TopicError, ensure_topics, look_at_topics, type_topics
-from tests.contract.topics import SERVERS
+from tests.contract.topics import SERVERS, make_topics
 from tests.local_broker import local_broker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -69,7 +69,7 @@ async def make(admin: AIOKafkaAdminClient, namespace: str) -> AsyncIterator[Make
     async def make(partitions: int = 1, **settings: str) -> str:
         name = f"{namespace}{uuid.uuid4().hex[:8]}"
         config = {key.replace("_", "."): value for key, value in settings.items()}
-        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
+        await make_topics(admin, NewTopic(name, partitions, 1, topic_configs=config))
         made.append(name)
         return name
 
@@ -421,7 +421,7 @@ async def test_a_topic_that_is_deleted_under_its_consumer(
         return is_unknown and not await admin.list_consumer_group_offsets(group)
 
     await becomes(is_gone)
-    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await make_topics(admin, NewTopic(topic, 1, 1))
     async with writing(servers) as producer:
         await producer.send_and_wait(topic, b"new", partition=0)
     async with reading(servers, topic, group_id=group) as consumer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.kafka.client_factory import ClientFactory
 from streams.settings import Settings
@@ -15,11 +16,21 @@ from streams.settings import Settings
 SERVERS = Settings(kafka_brokers=os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")).bootstrap_servers
 
 
+async def make_topics(admin: AIOKafkaAdminClient, *topics: NewTopic) -> None:
+    """Make topics, and wait until brokers know them: that is a moment after the controller has said that they are made,
+    and who only commits offsets is refused until then."""
+    await admin.create_topics(list(topics))
+    names = [topic.name for topic in topics]
+    async with asyncio.timeout(20):
+        while any(it["error_code"] or not it["partitions"] for it in await admin.describe_topics(names)):
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def topics(*names: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> AsyncIterator[None]:
     """These topics; they are removed afterwards."""
     async with ClientFactory(SERVERS).administering() as admin:
-        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {})) for name in names])
+        await make_topics(admin, *(NewTopic(name, partitions, 1, topic_configs=dict(config or {})) for name in names))
         try:
             yield
         finally:
