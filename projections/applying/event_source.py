@@ -215,7 +215,7 @@ class EventSource:
         """Whether nothing is missing between the events handed out and this one."""
         if event.follows is not None:
             return event.follows <= self._at
-        # The first that a tail has published on an empty topic, which may be another one by now and have anything there.
+        # The first that a tail has published on an empty topic, which may be another one by now, with anything there.
         return not self._reader.reaches_back and event.offset == self._behind_last
 
     async def _gap_before(self, event: Event) -> AsyncGenerator[Batch]:

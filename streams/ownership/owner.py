@@ -242,7 +242,8 @@ class Owner:
     async def seal(self) -> int:
         """End the log, when `run` has returned: all is derived, then its last commit appended. Returns its number.
 
-        Waits for a journal that does not answer. Raises `Fenced`."""
+        Waits for a journal that does not answer. Ownership ends too when this is cancelled in the middle of the append:
+        the seal may stand in the journal or not. Raises `Fenced`."""
         await self.derivation.finish(SEAL_SECONDS)
         if self.derivation.has_pending:
             self._waiting.begin(Unavailable("what its commits cause cannot be written: it is not sealed before"))
@@ -256,7 +257,11 @@ class Owner:
             head, nr=head.nr + 1, derived_nr=head.nr, recorded_at=now(), owner=self.identity, events=(), is_seal=True
         )
         action = f"{self.log}: appending the seal"
-        await until_it_answers(lambda: self._journal.append(seal), action, Unavailable)
+        try:
+            await until_it_answers(lambda: self._journal.append(seal), action, Unavailable)
+        except asyncio.CancelledError:
+            self._end("in the middle of the seal, since the journal does not answer")
+            raise
         self.head = seal
         self._follower.committed(seal)
         self._replies.hint(self.span.seat, seal)

@@ -110,6 +110,10 @@ class Checks:
                 return f"{stream}: {missing}"
         return ""
 
+    def is_in_between(self) -> bool:
+        """Whether something has failed that somebody may be about to look at, or a log has a seal that is not noted."""
+        return bool(self._world.loop.died_unseen()) or bool(ending.unlike_its_span(self._world))
+
     def why_not_at_rest(self) -> tuple[str, str]:
         """The invariant that is broken where all should have come to rest, and what was seen."""
         if (stuck := self._world.faults.stuck.slices) and (missing := self.what_is_missing(stuck)):

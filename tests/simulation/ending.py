@@ -44,6 +44,11 @@ def _spans(world: World, readers: Readers) -> str:
         numbers = [commit.nr for commit in log_of(world, slice)]
         if any(one >= two for one, two in itertools.pairwise(numbers)):
             return f"slice {slice} has the commits {numbers}"
+    return unlike_its_span(world)
+
+
+def unlike_its_span(world: World) -> str:
+    """The first log that has another end than the layout says, or nothing."""
     for span in world.layout.logs:
         log = world.store.log[log_name(TYPE, span.number)]
         seals = [commit.nr for commit in log if commit.is_seal]

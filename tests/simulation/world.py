@@ -181,7 +181,7 @@ class World:
 
     def _look(self) -> None:
         """Stop when all is at rest. What is stuck in one slice goes on when all is but for that."""
-        if self.checks.at_rest():
+        if self.checks.at_rest() and not self.checks.is_in_between():
             self.loop.stop()
             return
         stuck = self.faults.stuck

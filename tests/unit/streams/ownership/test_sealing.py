@@ -291,6 +291,25 @@ async def test_taken_back_in_the_middle_of_the_seal(rig: Rig, is_heard: bool, st
     assert layout_of(rig).log(0).is_open == (is_heard and not stands)
 
 
+async def test_a_seal_that_stands_is_noted_without_any_command(rig: Rig) -> None:
+    """An owner that need not seal after all does not know whether its seal stands: it begins anew, and meets it, though
+    nothing comes for the log. The 85,600th schedule."""
+    held = HeldJournal(rig.store, seals=True, late=True)
+    one = Worker(rig, "one", held)
+    await one.start(0, 1, 2)
+    rig.stack.push_async_callback(one.stop)
+    await rig.until(lambda: rig.log(0) and rig.log(1))
+    held.goes.clear()
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await rig.until(lambda: held.waiting)
+    await rig.change(layout_of(rig).cancel())
+    await rig.until(lambda: not held.waiting)
+    held.goes.set()
+    await rig.until(lambda: not layout_of(rig).log(0).is_open)
+    await rig.until(lambda: all(rig.log(span.number) for span in layout_of(rig).open))
+    rig.check()
+
+
 class HeldJournal(MemoryJournal):
     """Its appends wait, while it is told so: those of a worker that is paused in the middle of one.
 
