@@ -19,9 +19,10 @@ BROKERS ?=
 # All tests run in three processes, of which two wait while the third computes: see tests/side_by_side.py.
 SIDE_BY_SIDE := -p tests.side_by_side -n 3
 # Tests that `make test` does shortly, and that no other target has.
-THOROUGH := tests/e2e/test_openapi.py tests/e2e/test_access.py tests/e2e/test_takeover_time.py tests/e2e/test_tables_exact.py \
+THOROUGH = tests/e2e/test_openapi.py tests/e2e/test_access.py tests/e2e/test_takeover_time.py tests/e2e/test_tables_exact.py \
 	tests/simulation tests/bench \
-	tests/unit/shop/test_checkout_model.py tests/unit/shop/test_analytics_on_sales.py
+	tests/unit/shop/test_checkout_model.py tests/unit/shop/test_analytics_on_sales.py \
+	$(shell grep -rl --include='test_*.py' '^from hypothesis import' tests/unit)
 # The original "Online Retail" file, for tests that use it beside generated sales: `make test SALES=retail.csv.gz`.
 SALES ?=
 export SALES
@@ -66,7 +67,6 @@ test: $(STAMP) servers lint ## all tests, on real servers; ARGS="tests/unit -x" 
 
 thorough: $(STAMP) servers ## the long forms of tests that `make test` does shortly, but for those of the targets below; ARGS="-k openapi" for some
 	python -m pytest $(THOROUGH) --full -o faulthandler_timeout=1800 $(ARGS)
-	python -m pytest tests/unit -m hypothesis --full
 
 chaos: $(STAMP) ## all faults under load, on servers of their own, in under 20 minutes; ARGS="-k cassandra" for some
 	python -m pytest tests/chaos --full --report $(REPORT) -o faulthandler_timeout=600 $(ARGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -12,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.kafka.client_factory import ClientFactory
 from streams.settings import Settings
+from tests.e2e.client import eventually
 
 SERVERS = Settings(kafka_brokers=os.environ.get("KAFKA_BROKERS", "kafka://127.0.0.1:9092")).bootstrap_servers
 
@@ -21,9 +21,11 @@ async def make_topics(admin: AIOKafkaAdminClient, *topics: NewTopic) -> None:
     and who only commits offsets is refused until then."""
     await admin.create_topics(list(topics))
     names = [topic.name for topic in topics]
-    async with asyncio.timeout(20):
-        while any(it["error_code"] or not it["partitions"] for it in await admin.describe_topics(names)):
-            await asyncio.sleep(0.01)
+
+    async def are_known() -> bool:
+        return all(it["partitions"] and not it["error_code"] for it in await admin.describe_topics(names))
+
+    await eventually(are_known, 20, f"brokers do not know {names}")
 
 
 @asynccontextmanager

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +13,9 @@ from streams.deciding.cache import Cache
 from streams.keys.fences import Fences
 from streams.keys.keys import Keys
 from tests.simulation.breakages import Edit, edited
+from tests.simulation.elsewhere import printed
 from tests.simulation.persons import PersonWorld, with_edits
 
-ROOT = Path(__file__).parents[2]
 SCHEDULES = int(os.environ.get("PERSON_SCHEDULES", "20"))
 MOST_SEEDS = 500
 """Within which every breakage is found; the rarest one by one seed in fifty."""
@@ -85,13 +82,7 @@ def test_a_seed_is_one_run() -> None:
             world.run()
             print(world.footprint)
         """
-    footprints = set()
-    for hash_seed in ("1", "2", "3"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        child = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-        )
-        footprints.add(child.stdout)
+    footprints = {printed(program, hash_seed) for hash_seed in ("1", "2", "3")}
     assert 1 == len(footprints), footprints
 
 

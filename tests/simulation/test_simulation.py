@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,9 +11,9 @@ from streams.ownership.owner import Owner
 from tests.side_by_side import PROCESSES
 from tests.simulation.__main__ import breakage_table, explain
 from tests.simulation.breakages import BREAKAGES, Edit, broken, edited
+from tests.simulation.elsewhere import printed
 from tests.simulation.runner import hunt, noted_seeds, run, simulate, traced
 
-ROOT = Path(__file__).parents[2]
 JOBS = max(1, (os.cpu_count() or 1) // PROCESSES)
 """Processes: all cores, but for those on which other tests run beside this."""
 SCHEDULES, IN_FULL = 300, 2_000
@@ -53,11 +50,7 @@ def test_a_seed_is_one_run() -> None:
     assert digests == {seed: traced(seed)[0].digest for seed in digests}
     program = "from tests.simulation.runner import run\nprint(*(run(seed).digest for seed in (3, 4, 5)))"
     for hash_seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        child = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-        )
-        assert list(digests.values()) == child.stdout.split()
+        assert list(digests.values()) == printed(program, hash_seed).split()
 
 
 def test_a_trace_tells_what_happened() -> None:
