@@ -225,8 +225,7 @@ class Owner:
         try:
             await self._decide_groups()
         except asyncio.CancelledError:
-            if not self._ended:
-                self._end("in the middle of a group, since the journal does not answer")
+            self._cut_off("a group")
             raise
         except Exception as error:
             self.lose(error)
@@ -260,7 +259,7 @@ class Owner:
         try:
             await until_it_answers(lambda: self._journal.append(seal), action, Unavailable)
         except asyncio.CancelledError:
-            self._end("in the middle of the seal, since the journal does not answer")
+            self._cut_off("the seal")
             raise
         self.head = seal
         self._follower.committed(seal)
@@ -292,6 +291,11 @@ class Owner:
             self._deriving = None  # and not before: a caller that is cancelled here leaves the rest to the next one
         if self.head is None or not self.head.is_seal:  # else who goes on from the log may go on with it
             self.handler.cache.close()
+
+    def _cut_off(self, where: str) -> None:
+        """End ownership: what is on its way may stand in the journal or not."""
+        if not self._ended:
+            self._end(f"in the middle of {where}, since the journal does not answer")
 
     def _end(self, why: str, level: int = logging.WARNING) -> None:
         self._ended = True

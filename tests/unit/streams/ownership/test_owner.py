@@ -21,13 +21,7 @@ from streams.journal.port import (
     Unavailable,
 )
 from streams.slices import slice_of
-from tests.unit.streams.ownership.owner_bench import (
-    EVENTS,
-    LINE,
-    OPEN,
-    Bench,
-    stuck,
-)
+from tests.unit.streams.ownership.owner_bench import EVENTS, LINE, OPEN, Bench, stuck
 from tests.unit.until import until
 
 

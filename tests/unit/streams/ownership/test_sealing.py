@@ -12,13 +12,7 @@ from streams.journal.layout import Layout, first_layout
 from streams.journal.memory import MemoryJournal, MemoryStore
 from streams.journal.port import Commit, Fenced, Snapshot, Unavailable
 from streams.ownership.owner import Owner
-from tests.unit.streams.ownership.sealing_rig import (
-    KEYS,
-    LOGS,
-    SLICES,
-    Rig,
-    Worker,
-)
+from tests.unit.streams.ownership.sealing_rig import KEYS, LOGS, SLICES, Rig, Worker
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +36,13 @@ def layout_of(rig: Rig) -> Layout:
 
 async def some_commits(rig: Rig, log: int, count: int = 10) -> None:
     await rig.until(lambda: len(rig.log(log)) > count)
+
+
+async def split_up_to_the_seal(rig: Rig, held: HeldJournal) -> None:
+    """Log 0 is to be split, and its owner waits for the journal's answer to the seal."""
+    held.goes.clear()
+    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
+    await rig.until(lambda: held.waiting)
 
 
 async def test_a_split(rig: Rig) -> None:
@@ -274,9 +275,7 @@ async def test_taken_back_in_the_middle_of_the_seal(rig: Rig, is_heard: bool, st
     rig.stack.push_async_callback(one.stop)
     rig.send_for_ever()
     await some_commits(rig, 0)
-    held.goes.clear()
-    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
-    await rig.until(lambda: held.waiting)
+    await split_up_to_the_seal(rig, held)
     cancelled = layout_of(rig).cancel()
     if is_heard:
         await rig.change(cancelled)
@@ -299,9 +298,7 @@ async def test_a_seal_that_stands_is_noted_without_any_command(rig: Rig) -> None
     await one.start(0, 1, 2)
     rig.stack.push_async_callback(one.stop)
     await rig.until(lambda: rig.log(0) and rig.log(1))
-    held.goes.clear()
-    await rig.change(layout_of(rig).split(0, [(3, [0]), (2, [2])]))
-    await rig.until(lambda: held.waiting)
+    await split_up_to_the_seal(rig, held)
     await rig.change(layout_of(rig).cancel())
     await rig.until(lambda: not held.waiting)
     held.goes.set()
