@@ -89,6 +89,16 @@ OPENS = (
 CERTIFICATE = "cassandra"
 """The name of the certificate that is shown, which is made unless it is there."""
 
+TIMER_SLACK = 500_000
+"""Nanoseconds that Linux may let a timer be late.
+
+Threads of Cassandra that have nothing to do look for work every 10 us, for 10 ms after each request, before they sleep
+(`SEPWorker.doWaitSpin`). With the 50 us that Linux gives, that is half a core of a small machine at any load that does
+not fill it; `docs/operations.md` tells operators. Threads have it from the process, and it from who starts it.
+"""
+PATIENT = ("sh", "-c", f'{{ echo {TIMER_SLACK} >/proc/$$/timerslack_ns; }} 2>/dev/null; exec "$@"', "cassandra")
+"""Starts the command behind it with that slack; as it is where there is none, as on macOS."""
+
 NODES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 
@@ -145,7 +155,7 @@ def command(where: Where, java: Path, libs: Path) -> list[str | Path]:
     heap = "400m" if is_brief else "1g"
     memory = [f"-Xms{heap}", f"-Xmx{heap}", "-Xss256k", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"]
     memory += [BRIEF] if is_brief else []
-    return [java, *memory, f"-javaagent:{agent}", *flags,
+    return [*PATIENT, java, *memory, f"-javaagent:{agent}", *flags,
             "-cp", f"{libs}/*", "org.apache.cassandra.service.CassandraDaemon"]  # fmt: skip
 
 

@@ -134,6 +134,19 @@ def test_commit_log_syncs_as_told(tmp_path: Path, sync: str) -> None:
         Where.from_environment({"COMMITLOG_SYNC": "never"})
 
 
+def test_cassandras_timers_may_ring_later(tmp_path: Path) -> None:
+    """The process that is started, and all that it starts, has more timer slack than Linux gives. Elsewhere, and where
+    that can not be said, it starts as well."""
+    (tmp_path / "jamm-1.jar").touch()
+    command = cassandra.command(Where(tmp_path), Path("java"), tmp_path)
+    wrapper = command[: command.index(Path("java"))]
+    told = subprocess.run([*wrapper, "cat", "/proc/self/timerslack_ns"], capture_output=True, text=True, check=True)
+    assert (f"{cassandra.TIMER_SLACK}\n", "") == (told.stdout, told.stderr)
+    elsewhere = [str(part).replace("/proc/", "/nowhere/") for part in wrapper]
+    told = subprocess.run([*elsewhere, "echo", "started"], capture_output=True, text=True, check=True)
+    assert ("started\n", "") == (told.stdout, told.stderr)
+
+
 @pytest.mark.parametrize("port", ["x", "0", "65535", "-1"])
 def test_a_bad_port_is_named(port: str) -> None:
     """A port that can not be used is refused by the name of its variable."""
