@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -30,7 +30,9 @@ from streams.web.operation import describe
 
 COMPARED = {"": "=", "__gt": ">", "__gte": ">=", "__lt": "<", "__lte": "<="}
 """What follows the name of a column in a parameter, and how the column is compared."""
-_TYPES: dict[str, Any] = {"text": str, "number": int | float, "truth": bool, "decimal": Decimal, "time": datetime}
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""One that SQLite takes as it is: as a double it would be another one, behind 2**53."""
+_TYPES: dict[str, Any] = {"text": str, "number": Number | float, "truth": bool, "decimal": Decimal, "time": datetime}
 
 Found = dict[str, Any]
 """A row of a part: `by` is what it is sorted by, beside its `key`."""
@@ -130,7 +132,7 @@ def read_question(parameters: Any, columns: dict[str, TypedColumn], query: Any) 
         raise BadRequest(f"{unknown[0]}: there is no such parameter; there are {', '.join(known)}")
     try:
         return Question(columns, read_query(parameters, query))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter for a time that is in no year in UTC
         raise BadRequest(str(error)) from None
 
 
@@ -154,7 +156,7 @@ def _read_cursor(text: str) -> tuple[str | float, str]:
     """Raises `ValueError`."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        by, key = msgspec.json.decode(data, type=tuple[str | float, str])
+        by, key = msgspec.json.decode(data, type=tuple[str | Number | float, str])
     except (binascii.Error, msgspec.DecodeError, ValueError):
         raise ValueError(f"after={text[:40]!r}: use the `next` of the page before") from None
     return storable(by) if isinstance(by, str) else by, storable(key)

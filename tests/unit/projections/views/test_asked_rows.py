@@ -28,6 +28,18 @@ from tests.unit.sql_machines import Partitions
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
+TIME = 1_764_572_400_000_000_001
+"""Nanoseconds since 1970: a number that no double is."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """With a number of 64 bits."""
+
+    id: str
+    nanos: int
+
+
 @dataclass(frozen=True)
 class Sale:
     """Of a customer; who knows when it is paid."""
@@ -120,6 +132,24 @@ def test_how_it_is_sorted(sales: Partitions, sort: str, ids: str) -> None:
     assert [*ids] == found(sales, sort=sort)
 
 
+@pytest.mark.parametrize("sort", ["nanos", "-nanos"])
+def test_pages_by_large_numbers(tmp_path: Path, sort: str) -> None:
+    """All rows come once: a page goes on behind the very number that the last row of the one before has."""
+    columns = typed_columns(Reading)
+    readings = Partitions(tmp_path, "readings-1", columns_of(Reading))
+    readings.put({f"k{i}": msgspec.to_builtins(Reading(f"k{i}", TIME + i)) for i in range(6)})
+    ids, after = list[str](), ""
+    for _ in range(3):
+        question = read_question({"limit": "2", "sort": sort, "after": after}, columns, query_of(columns))
+        page = question.page(readings.ask(question.here))
+        ids += [row["id"] for row in page["rows"]]
+        after = page["next"]
+    readings.close()
+    assert after is None
+    assert (sorted(ids) if sort == "nanos" else sorted(ids, reverse=True)) == ids
+    assert 6 == len(set(ids))
+
+
 def test_rows_are_as_they_were(sales: Partitions) -> None:
     """Decimals and times come back exactly, with position as all rows have it."""
     [row] = ask(sales, customer="bob")["rows"]
@@ -137,6 +167,8 @@ def test_rows_are_as_they_were(sales: Partitions) -> None:
         ({"sort": "paid_at"}, "sort='paid_at': use -customer, -gift, -placed_at, -status, -total, customer, gift, "),
         ({"total": "much"}, "total='much'"),
         ({"placed_at__gt": "2026-01-01T12:00:00"}, "has no time zone: write Z for UTC"),
+        ({"placed_at__gt": "0001-01-01T00:00:00+01:00"}, "date value out of range"),
+        ({"placed_at__lt": "9999-12-31T23:59:59-01:00"}, "date value out of range"),
         ({"after": "rubbish"}, "after='rubbish': use the `next` of the page before"),
         ({"limit": "0"}, "limit='0': a number from 1 to 1000"),
     ],
@@ -147,6 +179,14 @@ def test_what_cannot_be_asked(sales: Partitions, parameters: dict[str, str], say
     with pytest.raises(BadRequest) as no:
         ask(sales, **parameters)
     assert says in str(no.value)
+
+
+def test_a_number_of_more_than_64_bits() -> None:
+    """No column has it, and no store could look for it."""
+    columns = typed_columns(Reading)
+    for number in (str(2**63), "-99999999999999999999"):
+        with pytest.raises(BadRequest, match="nanos="):
+            read_question({"nanos": number}, columns, query_of(columns))
 
 
 def sold(row: Sale | None, key: str, published: PublishedEvent) -> Sale | None:
