@@ -3,66 +3,19 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import os
 import re
-import signal
-import socket
-import struct
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import date
 from pathlib import Path
 
 import pytest
 
-from examples.demo import __main__ as demo
-from examples.demo import answers
 from servers import __main__ as command_line
-from servers import cassandra, control, kafka, postgres, process, registry, tools, workers
-from servers.probe import Answer, probe
+from servers import cassandra, control, kafka, postgres, process, registry, tools
 from servers.secured import kafka as secured_kafka
-from servers.where import HOST, ServersError, Where, needed, used_instead, usual
+from servers.where import ServersError, Where, needed, used_instead, usual
 
 ROOT = Path(__file__).parents[3]
-SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
-STUBBORN = [
-    sys.executable,
-    "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
-]
-
-
-@contextmanager
-def listener(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port on which every connection is handed to `answer`."""
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = server.accept()
-                with connection, suppress(OSError):
-                    answer(connection)
-
-    with socket.create_server((HOST, 0)) as server:
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-
-
-def kafka_with(brokers: int) -> Callable[[socket.socket], None]:
-    """Answers ApiVersions, then Metadata with that many brokers."""
-
-    def answer(connection: socket.socket) -> None:
-        for body in (struct.pack(">hi", 0, 0), struct.pack(">ii", 0, brokers)):
-            correlation = connection.recv(1000)[8:12]
-            connection.sendall(struct.pack(">i", 4 + len(body)) + correlation + body)
-
-    return answer
 
 
 def test_the_environment_says_where() -> None:
@@ -207,111 +160,6 @@ def test_a_registry_is_started_where_it_is_wanted() -> None:
     assert ["kafka", "cassandra", "registry"] == needed(wanted)
 
 
-@pytest.mark.parametrize(("brokers", "expected"), [(0, Answer.STARTING), (1, Answer.READY)])
-def test_kafka_is_ready_when_it_lists_a_broker(brokers: int, expected: Answer) -> None:
-    """ApiVersions alone is not enough: before the controller lets it serve, Kafka lists no broker."""
-    with listener(kafka_with(brokers)) as port:
-        assert expected is probe("kafka", port)
-
-
-def test_cassandra_is_ready_when_options_are_answered() -> None:
-    """SUPPORTED on the stream that asked."""
-    with listener(
-        lambda c: c.sendall(struct.pack(">BBhBi", 0x84, 0, struct.unpack(">BBhBi", c.recv(9))[2], 6, 0))
-    ) as port:
-        assert probe("cassandra", port) is Answer.READY
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (b"R\0\0\0\x08\0\0\0\0", Answer.READY),
-        (b"E\0\0\0\x17SFATAL\0C57P03\0Mno\0\0", Answer.STARTING),
-        (b"E\0\0\0\x17SFATAL\0C28000\0Mno\0\0", Answer.FOREIGN),
-    ],
-)
-def test_postgres_is_ready_when_it_lets_our_user_in(answer: bytes, expected: Answer) -> None:
-    """While it starts it answers with a certain error; one that does not know the user `shop` is a stranger."""
-    with listener(lambda c: c.sendall(answer) if c.recv(1000) else None) as port:
-        assert expected is probe("postgres", port)
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"), [(b"HTTP/1.1 200 OK", Answer.READY), (b"HTTP/1.0 404 Not Found", Answer.FOREIGN)]
-)
-def test_registry_is_ready_when_it_lists_its_subjects(answer: bytes, expected: Answer) -> None:
-    """Another HTTP server has no such page."""
-    with listener(lambda c: c.sendall(answer + b"\r\n\r\n[]") if c.recv(1000) else None) as port:
-        assert expected is probe("registry", port)
-
-
-@pytest.mark.parametrize("name", ["kafka", "cassandra", "postgres", "registry"])
-def test_a_stranger_on_the_port_is_told_apart(name: str) -> None:
-    """What closes, talks otherwise or stays silent is foreign; where nothing listens is closed."""
-    with listener(lambda c: c.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")) as port:
-        assert probe(name, port) is Answer.FOREIGN
-    with listener(lambda c: None) as port:
-        assert probe(name, port) is Answer.FOREIGN
-    with listener(lambda c: time.sleep(0.5)) as port:
-        assert probe(name, port, timeout=0.1) is Answer.FOREIGN
-    assert probe(name, port) is Answer.CLOSED
-
-
-def test_a_taken_port_stops_the_start(tmp_path: Path) -> None:
-    """Nothing is fetched or started when something else has the port."""
-    with listener(lambda c: None) as port, pytest.raises(ServersError, match="KAFKA_PORT to a free port"):
-        control.start("kafka", Where(tmp_path, kafka_port=port))
-
-
-def test_a_server_that_ends_early_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error shows the end of the log; the time limit is not waited for."""
-    monkeypatch.setattr(tools, "java", lambda: Path(sys.executable))
-    monkeypatch.setattr(tools, "fetch", lambda name, folder: folder)
-    monkeypatch.setitem(
-        control._JAVA_COMMANDS, "kafka", lambda *_: [sys.executable, "-c", "raise SystemExit('no luck')"]
-    )
-    with listener(lambda c: None) as port:
-        free = port
-    began = time.monotonic()
-    with pytest.raises(ServersError, match=r"ended before it answered[\s\S]*no luck"):
-        control.start("kafka", Where(tmp_path, kafka_port=free), seconds=60, say=lambda line: None)
-    assert time.monotonic() - began < 30
-
-
-def test_a_process_is_stopped_by_its_pid_file(tmp_path: Path) -> None:
-    """SIGTERM first; the file is gone afterwards, and once more does nothing."""
-    pid_file = tmp_path / "pid"
-    pid = process.spawn(SLEEPER, tmp_path / "log", pid_file)
-    assert pid == process.running(pid_file)
-    assert process.terminate(pid_file, 10) == "stopped"
-    assert process.running(pid_file) is None
-    assert process.terminate(pid_file, 10) == "was not running"
-
-
-def test_a_process_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    """SIGKILL comes when the grace time is over."""
-    pid_file, log = tmp_path / "pid", tmp_path / "log"
-    process.spawn(STUBBORN, log, pid_file)
-    while b"up" not in log.read_bytes():
-        time.sleep(0.01)
-    assert process.terminate(pid_file, 0.2).startswith("killed")
-
-
-@pytest.mark.parametrize("content", ["", "x y", "{pid} another-boot/1"])
-def test_a_stranger_with_the_same_pid_is_left_alone(tmp_path: Path, content: str) -> None:
-    """A stale pid file never leads to a signal, though a process of that number runs."""
-    with subprocess.Popen(SLEEPER) as stranger:
-        try:
-            pid_file = tmp_path / "pid"
-            pid_file.write_text(content.format(pid=stranger.pid))
-            assert process.running(pid_file) is None
-            assert process.kill(pid_file) is False
-            assert process.terminate(pid_file, 1) == "was not running"
-            assert stranger.poll() is None
-        finally:
-            stranger.kill()
-
-
 @pytest.mark.parametrize(
     ("banner", "expected"),
     [
@@ -394,108 +242,3 @@ def test_the_command_line_refuses_unknown_servers(capsys: pytest.CaptureFixture[
         command_line.main(["up", "mongo"])
     assert ended.value.code == 2
     assert "use kafka, cassandra, postgres or registry" in capsys.readouterr().err
-
-
-def test_workers_are_read_from_the_procfile(tmp_path: Path) -> None:
-    """The repository's own Procfile has a port of its own for each worker."""
-    text = (Path(__file__).parents[3] / "Procfile").read_text()
-    team = workers.from_procfile(text, tmp_path, tmp_path, "demo-")
-    ports = {worker.name: worker.port for worker in team}
-    assert (6061, 6062, 6063, 6066) == tuple(ports[name] for name in ("products", "orders", "users", "projections"))
-    assert len(team) == len(set(ports.values()))
-    with pytest.raises(ServersError, match="no --web-port"):
-        workers.from_procfile("orders: faust worker", tmp_path, tmp_path, "")
-
-
-@pytest.mark.parametrize(("set_to", "folder"), [("/my data/of it", "/my data/of it"), ("", ".data")])
-def test_a_folder_with_a_space_in_its_name(tmp_path: Path, set_to: str, folder: str) -> None:
-    """Each worker of the Procfile gets the folder of its own as one argument."""
-    text = (Path(__file__).parents[3] / "Procfile").read_text()
-    for worker in workers.from_procfile(text, tmp_path, tmp_path, ""):
-        shown = subprocess.run(
-            ["/bin/sh", "-c", f"printf '%s\\n' {worker.command}"],
-            env={"DATA_DIR": set_to},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        arguments = shown.stdout.splitlines()
-        assert f"{folder}/{worker.name}" == arguments[arguments.index("--datadir") + 1]
-
-
-@pytest.mark.parametrize("told", ["", "sqlite:///x.db"])
-def test_all_journals_of_the_shop_are_in_one_place(tmp_path: Path, told: str) -> None:
-    """The apps of the shop name its keyspace; the engine's timers, which know no shop, are told it by the Procfile."""
-    text = (Path(__file__).parents[3] / "Procfile").read_text()
-    show = "import importlib, sys; print(importlib.import_module(sys.argv[1]).app.settings.journal_url)"
-    for worker in workers.from_procfile(text, tmp_path, tmp_path, ""):
-        command = re.sub(r"faust -A (\S+) .*", rf"{sys.executable} -c '{show}' \1", worker.command)
-        environment = {**os.environ, "JOURNAL_URL": told, "DATA_DIR": str(tmp_path)}
-        shown = subprocess.run(
-            ["/bin/sh", "-c", f"exec {command}"], env=environment, capture_output=True, text=True, check=True
-        )
-        assert (told or "cassandra://127.0.0.1:9042/shop") == shown.stdout.strip()
-
-
-def test_workers_see_the_users_settings_first() -> None:
-    """Defaults of the demo give way to what is set; servers on other ports are passed on."""
-    seen = workers.environment_for(
-        Where(kafka_port=19092), {"NAMESPACE": "mine_", "DATA_DIR": ""}, NAMESPACE="demo_", DATA_DIR="d"
-    )
-    assert ("mine_", "d", "kafka://127.0.0.1:19092") == (seen["NAMESPACE"], seen["DATA_DIR"], seen["KAFKA_BROKERS"])
-    assert "JOURNAL_URL" not in seen
-
-
-def test_a_worker_that_ends_shows_its_log(tmp_path: Path) -> None:
-    """The demo does not wait for a worker that is gone."""
-    with listener(lambda c: None) as port:
-        free = port
-    team = workers.from_procfile(f"orders: sh -c 'echo boom; exit 3' --web-port {free}", tmp_path, tmp_path, "")
-    workers.start(team, dict(os.environ))
-    with pytest.raises(ServersError, match=r"orders: has ended[\s\S]*boom"):
-        workers.wait_ready(team, 30)
-    assert workers.stop(team) == {"orders": "was not running"}
-
-
-def test_a_port_in_use_stops_the_workers_start(tmp_path: Path) -> None:
-    """No worker is started when one could not be."""
-    with listener(lambda c: None) as port:
-        team = workers.from_procfile(f"orders: exit --web-port {port}", tmp_path, tmp_path, "")
-        with pytest.raises(ServersError, match="is in use"):
-            workers.start(team, {})
-
-
-@pytest.mark.parametrize("name", ["sales.csv", "sales.csv.gz"])
-def test_the_demo_finds_the_first_sale(tmp_path: Path, name: str) -> None:
-    """Credits, rows without customer and gifts are passed over; the month is that of the sale."""
-    rows = [
-        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country",
-        "C1,a,,-1,2011-01-31 10:00,1,7.0,UK",
-    ]
-    rows += [
-        "1,a,,1,2011-01-31 10:00,1,,UK",
-        "2,a,,1,2011-01-31 10:00,0,7.0,UK",
-        "3,a,caf\xe9,1,2011-02-01 10:00,1,7.0,UK",
-    ]
-    content = "\n".join(rows).encode("latin-1")
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    first = demo.first_sale(tmp_path / name)
-    assert ("3", date(2011, 2, 28)) == (first.invoice, first.end_of_month)
-    (tmp_path / name).write_text("a,b\n1,2\n")
-    with pytest.raises(ServersError, match="can not be read"):
-        demo.first_sale(tmp_path / name)
-
-
-def test_lag_is_what_the_tables_lack() -> None:
-    """The sum over the streams."""
-    assert answers.lag({"streams": [{"stream": "order-0", "lag": 2}, {"stream": "order-1", "lag": 0}]}) == 2
-
-
-def test_killed_by_signal_is_not_running(tmp_path: Path) -> None:
-    """A crash from outside is seen, though nobody waited for the process."""
-    pid_file = tmp_path / "pid"
-    os.kill(process.spawn(SLEEPER, tmp_path / "log", pid_file), signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while process.running(pid_file) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert process.running(pid_file) is None
