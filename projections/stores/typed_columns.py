@@ -59,12 +59,17 @@ class TypedColumn:
         return f"rtrim({value}, 'Z')" if self.kind == "time" else value
 
     def value(self, asked: Any) -> str | float:
-        """A value of a query as it is compared with the column. Raises `ValueError` for a time without a zone."""
+        """A value of a query as it is compared with the column. Raises `ValueError` for a time without a zone, or that
+        is in no year in UTC."""
         match asked:
             case datetime():
                 if asked.utcoffset() is None:
                     raise ValueError(f"{self.name}: {asked.isoformat()} has no time zone: write Z for UTC")
-                return str(msgspec.to_builtins(asked.astimezone(UTC))).rstrip("Z")
+                try:
+                    in_utc = asked.astimezone(UTC)
+                except OverflowError as error:
+                    raise ValueError(f"{self.name}: {asked.isoformat()}: {error}") from None
+                return str(msgspec.to_builtins(in_utc)).rstrip("Z")
             case Decimal():
                 return float(asked)
             case str():

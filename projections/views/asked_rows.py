@@ -132,7 +132,7 @@ def read_question(parameters: Any, columns: dict[str, TypedColumn], query: Any) 
         raise BadRequest(f"{unknown[0]}: there is no such parameter; there are {', '.join(known)}")
     try:
         return Question(columns, read_query(parameters, query))
-    except (ValueError, OverflowError) as error:  # the latter for a time that is in no year in UTC
+    except ValueError as error:
         raise BadRequest(str(error)) from None
 
 
