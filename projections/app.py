@@ -185,6 +185,10 @@ class ReadSide(Part):
             raise ValueError(f"a view by key wants a row for each {type}; {projection} is local: partitions have parts")
         return self.local[type]
 
+    def indexes_of(self, projection: str) -> Indexes:
+        """The indexes of a projection that is kept in RocksDB; none for any other one."""
+        return next((it.how for it in self._kept if it.name == projection and isinstance(it.how, Indexes)), NO_INDEXES)
+
     def sealer(self, type: str) -> Sealer | None:
         """What opens what is personal in the rows of a type; None where nothing is, or the type is somebody else's."""
         return self.contexts[type].keys if type in self.contexts else None

@@ -18,8 +18,9 @@ from projections.app import ReadSide
 from projections.http.forwarding import VARY, Tables
 from projections.http.pages import Paging
 from projections.http.parameters import read_query
-from projections.http.problems import BadRequest
+from projections.http.problems import BadRequest, NotNow
 from projections.projection import Projection
+from projections.stores.declaration import version_of
 from projections.stores.local.sqlite import SqliteStore
 from projections.stores.rows import decode_row, shown_json
 from projections.stores.sql_columns import quoted, storable
@@ -48,14 +49,20 @@ class Question:
         name = sort.removeprefix("-")
         self._by = quoted(name) if name else "key"
         self._conditions, self._values = _conditions(columns, asked)
+        self._required = [
+            it.name for it in columns.values() if not it.optional and (it.name == name or _is_in(asked, it))
+        ]
         if asked.after:
             compared = "<" if self.descending else ">"
             by, key = _read_cursor(asked.after)
             self._conditions.append(f"({self._by}, key) {compared} (?, ?)")
             self._values += [by, key]
 
-    def here(self, store: SqliteStore, partition: int, table: str) -> list[Found]:
-        """A partition's part of the page: one row more than it holds. Raises `TableError`."""
+    def here(self, store: SqliteStore, partition: int, table: str, version: int) -> list[Found]:
+        """A partition's part of the page: one row more than it holds. `version` is that of the columns. Raises
+        `TableError`, and `NotNow` where an older table answers, and has rows without what is asked for."""
+        if version_of(table) != version:
+            self._check(store, partition, table)
         where = f"WHERE {' AND '.join(self._conditions)} " if self._conditions else ""
         order = " DESC" if self.descending else ""
         end = f"{where}ORDER BY {self._by}{order}, key{order} LIMIT ?"
@@ -63,6 +70,12 @@ class Question:
         found = store.select(partition, table, sql, (*self._values, self.limit + 1))
         rows = store.get_many(partition, table, [key for key, _ in found])
         return [{"key": key, "by": by, "row": decode_row(shown_json(rows[key]))} for key, by in found]
+
+    def _check(self, store: SqliteStore, partition: int, table: str) -> None:
+        for name in self._required:
+            if store.select(partition, table, f"SELECT 1 FROM {{table}} WHERE {quoted(name)} IS NULL LIMIT 1"):
+                text = f"{table} answers, whose rows have no {name}, and a newer table is being built"
+                raise NotNow(f"{text}: /projections says how far it is")
 
     def page(self, parts: Iterable[Sequence[Found]]) -> dict[str, Any]:
         """The page of all parts; `next` is the cursor to go on from, None at the end."""
@@ -118,7 +131,7 @@ def add_asked_rows(side: ReadSide, projection: Projection, path: str = "") -> No
             found: list[Found] = []
             for partition in partitions:
                 await yield_if_due()
-                found += question.here(local.store, partition, tables[projection.name])
+                found += question.here(local.store, partition, tables[projection.name], projection.version)
             return found
 
         return await side.doors.gather(view, request, [projection.name], here, question.page, VARY)
@@ -136,13 +149,20 @@ def read_question(parameters: Any, columns: dict[str, TypedColumn], query: Any) 
         raise BadRequest(str(error)) from None
 
 
+def _asked_value(asked: Any, column: TypedColumn, ending: str) -> Any:
+    return getattr(asked, f"{column.name}{ending}", msgspec.UNSET)
+
+
+def _is_in(asked: Any, column: TypedColumn) -> bool:
+    return any(_asked_value(asked, column, ending) is not msgspec.UNSET for ending in COMPARED)
+
+
 def _conditions(columns: dict[str, TypedColumn], asked: Any) -> tuple[list[str], list[str | float]]:
     conditions: list[str] = []
     values: list[str | float] = []
     for column in columns.values():
         for ending, compared in COMPARED.items():
-            value = getattr(asked, f"{column.name}{ending}", msgspec.UNSET)
-            if value is not msgspec.UNSET:
+            if (value := _asked_value(asked, column, ending)) is not msgspec.UNSET:
                 conditions.append(f"{quoted(column.name)} {compared} ?")
                 values.append(column.value(value))
     return conditions, values

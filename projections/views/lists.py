@@ -23,8 +23,14 @@ from streams.web.operation import describe
 
 
 def add_list(side: ReadSide, listing: ListOfRows) -> None:
-    """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events."""
+    """Serve `/<type>s`: pages of rows, and their changes to those who ask for a stream of events. Raises `ValueError`
+    where the table has not the index, or not that of changes."""
     name, local = collection(listing.type), side.local_rows(listing.type, listing.projection)
+    indexes = side.indexes_of(listing.projection)
+    if listing.index not in indexes.values or not indexes.changes:
+        there = f"Indexes({{{', '.join(map(repr, indexes.values))}}}, changes={indexes.changes})"
+        wanted = f"an index {listing.index!r} and changes=True"
+        raise ValueError(f"the list of {listing.type} wants {wanted}; the table {listing.projection} has {there}")
 
     chosen = Literal[tuple(listing.values)] | msgspec.UnsetType  # type: ignore[valid-type]
     query: Any = msgspec.defstruct("Query", [(listing.index, chosen, msgspec.UNSET)], bases=(Paging,))

@@ -4,6 +4,7 @@ changelog, since they follow from the rows.
 
 from __future__ import annotations
 
+import json
 import logging
 import struct
 from collections import defaultdict
@@ -48,6 +49,19 @@ def read_change(table: str, entry: bytes) -> tuple[Place, str]:
     start = len(prefix_of(table, CHANGE))
     nr, index = _place.unpack_from(entry, start)
     return (nr, index - 1), entry[start + _place.size :].decode()
+
+
+def entries_written(indexes: Mapping[str, Indexes]) -> dict[str, Any]:
+    """Which entries are written for each projection: what stands beside them, as JSON, and is compared when they are
+    opened again. How a value follows from a row is not in it: who changes that makes a new version of the projection.
+    """
+    wanted = {name: of for name, of in indexes.items() if of.values or of.changes}
+    return {name: {"values": sorted(of.values), "changes": of.changes} for name, of in sorted(wanted.items())}
+
+
+def read_entries_written(value: bytes | None) -> dict[str, Any]:
+    """The opposite; nothing was written where nobody said so."""
+    return {} if value is None else dict(json.loads(value))
 
 
 class IndexWriter:

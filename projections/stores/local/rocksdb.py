@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,23 @@ from projections.stores.changelog import (
     prefix_of,
     read_key,
 )
-from projections.stores.declaration import Indexes
-from projections.stores.local.indexes import IndexWriter
+from projections.stores.declaration import Indexes, projection_name
+from projections.stores.local.indexes import IndexWriter, entries_written, read_entries_written
 from projections.stores.local.partition_view import PartitionView
 from projections.stores.local.store import NO_SPACE, LocalStore, Record, read_up_to
 from projections.stores.rows import Changes, Checkpoint, Quarantined
 
+Item = tuple[bytes, bytes]
+
 _DAMAGE = ("Corruption", "No such file or directory", "Input/output error")
 """Words in RocksDB's messages about damage; rocksdict has no types for such errors."""
 _FAUST_KEYS = b"__faust"
+_ENTRIES = b"i"
+"""The key of what `entries_written` says: shorter than any of a partition."""
+
+
+class IndexesDiffer(Exception):
+    """Rows stand here without entries that are wanted now."""
 
 
 class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
@@ -77,16 +87,8 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
 
     def places(self, partition: int) -> Mapping[str, Checkpoint]:
         """The checkpoints of the tables that have anything here."""
-        places: dict[str, Checkpoint] = {}
-        start = b""
-        # From table to table: all keys between two tables' first ones are jumped over.
-        while (record := next(self.items(partition, b"", start), None)) is not None:
-            table = read_key(record[0]).table
-            place = self.get(partition, key_of(table, PLACE))
-            if place is not None:
-                places[table] = decode_place(place)
-            start = table.encode() + b"\1"
-        return places
+        found = {table: self.get(partition, key_of(table, PLACE)) for table in _tables(partial(self.items, partition))}
+        return {table: decode_place(place) for table, place in found.items() if place is not None}
 
     def quarantined(self, partition: int, table: str) -> Mapping[str, Quarantined]:
         """The keys of a table whose events wait."""
@@ -102,15 +104,13 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         kinds = (QUARANTINED, ROW, PLACE)
         return [key for kind in kinds for key, _ in self.items(partition, prefix_of(table, kind))]
 
-    def items(self, partition: int, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def items(self, partition: int, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
         """The keys with a prefix, from `start` on, in order, and their values. Not to be held over an await."""
         db = self.opened(partition)
         if db is None:
             return
         try:
-            for key, value in db.items(prefix, start):
-                if not key.startswith(_FAUST_KEYS):
-                    yield key, value
+            yield from _own_items(db, prefix, start)
         except Exception as error:
             raise self.failed(partition, error) from None
 
@@ -162,7 +162,26 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
         for former in self.database_path.parent.glob(f"{begin}*{end}"):  # once, each partition had its own
             if former.name.removeprefix(begin).removesuffix(end).isdecimal():  # else it is that of another table
                 shutil.rmtree(former, ignore_errors=True)
-        return self.rocksdb_options.open(self.database_path)
+        database = self.rocksdb_options.open(self.database_path)
+        try:
+            self._check_indexes(database)
+        except Exception:
+            database.close()
+            raise
+        return database
+
+    def _check_indexes(self, database: Any) -> None:
+        """Raises `IndexesDiffer`: an index is declared that rows here were written without, be it that it is new or
+        that it was left out for a while. From the changelog, which has none, all of them come anew."""
+        wanted, written = entries_written(self.indexes), read_entries_written(database.get(_ENTRIES))
+        if wanted == written:
+            return
+        new = {name for name, entries in wanted.items() if entries != written.get(name)}
+        for partition in range(self.app.settings.partitions) if new else ():
+            items = partial(_own_items, PartitionView(database, partition))
+            if lacking := new.intersection(map(projection_name, _tables(items))):
+                raise IndexesDiffer(f"rows are without indexes of {', '.join(sorted(lacking))} that the code has now")
+        database.put(_ENTRIES, json.dumps(wanted).encode())
 
     @property
     def database_path(self) -> Path:
@@ -205,7 +224,7 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
     # -- damage -------------------------------------------------------------------------------------------
 
     def is_damage(self, error: Exception) -> bool:
-        return any(words in str(error) for words in _DAMAGE)
+        return isinstance(error, IndexesDiffer) or any(words in str(error) for words in _DAMAGE)
 
     def is_without_room(self, error: Exception) -> bool:
         return NO_SPACE in str(error)
@@ -221,3 +240,17 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
                 self.database.close()
         self.close()  # an iterator over rows has the database open as well
         shutil.rmtree(self.database_path, ignore_errors=True)
+
+
+def _own_items(db: PartitionView, prefix: bytes, start: bytes = b"") -> Iterator[Item]:
+    return (item for item in db.items(prefix, start) if not item[0].startswith(_FAUST_KEYS))
+
+
+def _tables(items: Callable[[bytes, bytes], Iterator[Item]]) -> Iterator[str]:
+    """The tables that have anything in a partition with these `items`."""
+    start = b""
+    # From table to table: all keys between two tables' first ones are jumped over.
+    while (record := next(items(b"", start), None)) is not None:
+        table = read_key(record[0]).table
+        yield table
+        start = table.encode() + b"\1"

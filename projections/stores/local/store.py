@@ -121,9 +121,9 @@ class LocalStore:
             if not self.is_damage(error):
                 raise
             name, text = self.name_of(partition), "%s: made again from the changelog: it cannot be opened: %s"
-            warn(log, "table-damaged", name, text, name, error)
-            self.remove_files(partition)
-            return open_files()
+            warn(log, "table-damaged", name, text, name, str(error))  # as in `failed`
+        self.remove_files(partition)
+        return open_files()
 
     def failed(self, partition: int, error: Exception) -> TableError:
         """What to raise when the database has raised `error`; asks for a rebalance when the partition is damaged."""

@@ -18,9 +18,11 @@ from projections.openapi.document import document
 from projections.openapi.view import routes_of
 from projections.operations.operations import add_operations
 from projections.projection import Projection
-from projections.stores.declaration import Table
+from projections.stores.declaration import Indexes, Table
 from projections.views.by_key import add_by_key
 from projections.views.history import add_history
+from projections.views.listing import ListOfRows
+from projections.views.lists import add_list
 from schemas.registry import SchemaError
 from streams.aggregate_type import AggregateType
 from streams.foreign_type import ForeignType
@@ -177,6 +179,23 @@ def test_wiring_of_the_tables(folder: Path) -> None:
     side = ReadSide("tests", SETTINGS, {"bell": context(folder)}, [parts], name="bell-parts")
     with pytest.raises(ValueError, match="a view by key wants a row for each bell; parts is local"):
         add_by_key(side, "bell", "parts")
+
+
+@pytest.mark.parametrize(
+    ("how", "has"),
+    [
+        (Indexes({"tone": lambda row: row["tone"]}), r"\{'tone'\}, changes=False"),
+        (Indexes({"other": lambda row: row["tone"]}, changes=True), r"\{'other'\}, changes=True"),
+        (Indexes(changes=True), r"\{\}, changes=True"),
+    ],
+)
+def test_a_list_of_a_table_without_its_indexes(folder: Path, how: Indexes, has: str) -> None:
+    """It would be empty for ever, or nobody would hear of a change: it is refused when it is declared."""
+    bells = Table(Projection("bells", 1, "bell", lambda row, key, published: {}), how)
+    side = ReadSide("tests", SETTINGS, {"bell": context(folder)}, [bells], name="bell-lists")
+    says = rf"the list of bell wants an index 'tone' and changes=True; the table bells has Indexes\({has}\)"
+    with pytest.raises(ValueError, match=says):
+        add_list(side, ListOfRows("bell", "bells", "tone", ("high", "low"), lambda row: row))
 
 
 def test_apps_of_tables_are_apart(folder: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from faust.types import TP
 
 from projections.stores.changelog import PLACE, QUARANTINED, ROW, key_of, prefix_of
+from projections.stores.declaration import Indexes
+from projections.stores.local.queries import changes, indexed
 from projections.stores.local.store import Record, TableError
 from projections.stores.rows import Checkpoint, Quarantined
 from tests.flat_rows import encoded, flat
-from tests.unit.local_machines import TABLE, Machine
+from tests.unit.local_machines import INDEXES, TABLE, Changelog, Machine
 from tests.unit.sql_machines import row
 
 KEYS = [f"{number:04}" for number in range(500)]
@@ -30,6 +33,52 @@ async def closed(machine: Machine) -> Machine:
     machine.flush()
     machine.close()
     return machine
+
+
+# -- indexes -------------------------------------------------------------------------------------------------
+
+OF_OTHERS = {"others": Indexes({"owner": lambda row: row["owner"]})}
+
+
+@pytest.mark.parametrize("former", [{}, OF_OTHERS, {"things": Indexes({"former": lambda row: row["owner"]})}])
+async def test_an_index_that_is_declared_later(tmp_path: Path, former: dict[str, Indexes], caplog: Any) -> None:
+    """Rows are there that have no entries: all is made again from the changelog, once, and the index has them all."""
+    before = Machine(tmp_path, indexes=former)
+    await before.put(1, **{key: {"owner": "x"} for key in "abc"})
+    before.close()
+    for _ in range(2):
+        machine = Machine(tmp_path, before.changelog)
+        machine.recover()
+        assert ["a", "b", "c"] == indexed(machine.store, 0, TABLE, "owner", "x", "", 10)
+        assert ["a", "b", "c"] == sorted(it.key for it in changes(machine.store, 0, TABLE, (0, 0), 10))
+        machine.close()
+    [said] = [it.getMessage() for it in caplog.records]
+    assert "made again from the changelog" in said
+    assert "indexes of things" in said
+
+
+async def test_an_index_that_was_left_out_for_a_while(tmp_path: Path) -> None:
+    """As when a version is rolled back, and forward again: what changed meanwhile is in it."""
+    log = Changelog()
+    for indexes in (INDEXES, {}, INDEXES):
+        machine = Machine(tmp_path, log, indexes)
+        machine.recover()
+        await machine.put(len(log.records), **{f"{len(log.records)}": {"owner": "x"}})
+        machine.close()
+    machine = Machine(tmp_path, log)
+    machine.recover()
+    assert ["0", "2", "4"] == indexed(machine.store, 0, TABLE, "owner", "x", "", 10)
+
+
+@pytest.mark.parametrize("later", [INDEXES, {}, INDEXES | OF_OTHERS])
+async def test_indexes_that_rows_have_already(tmp_path: Path, later: dict[str, Indexes]) -> None:
+    """Nothing is made again where each row has its entries, as where a projection is new, or none is wanted."""
+    before = Machine(tmp_path)
+    await before.put(1, a={"owner": "x"})
+    upto = before.read_up_to
+    before.close()
+    machine = Machine(tmp_path, before.changelog, later)
+    assert upto == machine.read_up_to is not None
 
 
 # -- what stands there -----------------------------------------------------------------------------------
