@@ -31,7 +31,7 @@ from streams.notices import warn
 from streams.observability.instruments import Instruments
 from streams.observability.requests import RequestMetrics
 from streams.observability.tracing import RunningTracer, open_tracer
-from streams.runtime import worker_command  # noqa: F401  (registers the command)
+from streams.runtime import worker_command
 from streams.runtime.access_guard import AccessGuard, RequestAudit, log_changes
 from streams.runtime.consumer import Transport
 from streams.runtime.log_lines import one_line_each, quieten
@@ -156,6 +156,7 @@ class Application(faust.App):  # type: ignore[misc]
             worker_redirect_stdouts=False,
             autodiscover=False,
             PartitionAssignor=SeatAssignor,
+            Worker=worker_command.Worker,
             web_application_options=web,
             **options,
         )

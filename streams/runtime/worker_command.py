@@ -5,12 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import faust
 import uvloop
 from faust.cli import worker as faust_worker
 from faust.cli.base import option
 from yarl import URL
 
+from streams.concurrency.lingering import end_in_time
 from streams.runtime.places import where_to_listen
+
+_HELP = {
+    "web_bind": "Address to listen on  [default: 127.0.0.1]. 0.0.0.0 is all of this machine: see docs/security.md.",
+    "web_host": "Name or address under which other workers reach this one  [default: the address that it listens on; "
+    "where that is all, the name of this machine].",
+}
+"""Faust says nothing of the one, and of the other a default that is not ours."""
+
+
+class Worker(faust.Worker):  # type: ignore[misc]
+    """The process of an app: it ends in time."""
+
+    async def stop(self) -> None:
+        if not self._stopped.is_set():  # it is called again at the very end
+            end_in_time(self.loop)
+        await super().stop()
 
 
 class worker(faust_worker.worker):  # type: ignore[misc]
@@ -22,6 +40,14 @@ class worker(faust_worker.worker):  # type: ignore[misc]
         *faust_worker.worker.options,
         option("--datadir", type=str, default=None, help="Folder of this worker's own local files."),
     ]
+
+    @classmethod
+    def as_click_command(cls) -> Any:
+        """Where Faust makes a command of it."""
+        command: Any = super().as_click_command()
+        for parameter in command.params:
+            parameter.help = _HELP.get(parameter.name, parameter.help)
+        return command
 
     def run_using_worker(self, *args: Any, **kwargs: Any) -> Any:
         """Run on uvloop: the same asyncio, with less time spent in the loop itself."""

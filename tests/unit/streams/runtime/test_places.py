@@ -10,6 +10,7 @@ import pytest
 
 from streams.open_journal import open_journal
 from streams.runtime.places import check_folder, check_listening, claim_folder, where_to_listen
+from streams.runtime.worker_command import worker
 from streams.settings import SettingsError
 
 
@@ -126,3 +127,10 @@ async def test_a_journal_that_is_read_only(tmp_path: Path, what: str, monkeypatc
     monkeypatch.setattr("os.access", lambda place, mode: Path(place) != locked)
     with pytest.raises(SettingsError, match=f"^JOURNAL_URL: {locked} cannot be written by this user$"):
         await journal.open()
+
+
+def test_what_the_help_says_of_it() -> None:
+    """Faust's own has another default, and says nothing of the address."""
+    says = {parameter.name: parameter.help for parameter in worker.as_click_command().params}
+    assert "127.0.0.1" in says["web_bind"]
+    assert "0.0.0.0" not in says["web_host"]
