@@ -34,6 +34,7 @@ Kind = Literal[
     "owner-failed",
     "reading-failed",
     "replies-lost",
+    "rows-gone",
     "strangers-record",
     "table-damaged",
     "tokens-in-clear",

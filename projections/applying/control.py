@@ -33,10 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """Of a projection: the table that answers, and the format of its rows. One of another format does not answer."""
+    """Of a projection: the table that answers, and the format of its rows. One of another format does not answer, nor
+    does one of `NO_ROWS`."""
 
     table: str
     format: int = 1
+
+
+NO_ROWS = 0
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -195,6 +199,10 @@ class Control:
         if table in self.dropped():  # in the days of another version: not any more, when that one comes back
             await self._put(Dropped(False), table)
         return await self._put(Serving(table, FORMAT), projection)
+
+    async def withdraw(self, projection: str, table: str) -> int:
+        """This table, which has answered, does not answer any more."""
+        return await self._put(Serving(table, NO_ROWS), projection)
 
     async def build_again(self, projection: str, version: int) -> int:
         """Have a new table built of a version."""

@@ -67,6 +67,13 @@ class TopicLog(EventReader):
                     yield events
                     after = events[-1].at
 
+    async def has_events(self, stream: str) -> bool:
+        reading = await self._topics.open(self._type.topic.name, stream_slice(stream))
+        try:
+            return await reading.end() > 0
+        finally:
+            await reading.close()
+
     async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncGenerator[Sequence[Event]]:
         key = aggregate_id.encode()
         async with aclosing(self._records(stream, before, 0)) as found:

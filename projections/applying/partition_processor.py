@@ -70,7 +70,8 @@ class PartitionProcessor:
     """Keeps tables up to date with one partition of a topic of events, from `open` to `close`.
 
     `at_once` bounds how many tables of the worker catch up at the same time. `moved()` is called when something was
-    applied, or a table has caught up.
+    applied, or a table has caught up. `has_nothing(table)` is called when the store of a table has no place of it here,
+    before anything is applied to it.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class PartitionProcessor:
         dead_letters: DeadLetterSink,
         at_once: asyncio.Semaphore,
         moved: Callable[[], Awaitable[None]],
+        has_nothing: Callable[[PartitionTable], Awaitable[None]],
         metrics: TableMetrics | None = None,
         traces: TableTraces | None = None,
     ) -> None:
@@ -88,6 +90,7 @@ class PartitionProcessor:
         self.reader = events.reader
         self.tables: dict[str, PartitionTable] = {}
         self.moved = moved
+        self._has_nothing = has_nothing
         self._events = events
         self._dead_letters = dead_letters
         self._at_once = at_once
@@ -160,6 +163,8 @@ class PartitionProcessor:
     async def _read_place(self, table: PartitionTable) -> None:
         places = await table.rows.places(self.number)
         table.quarantined = dict(await table.rows.quarantined(self.number, table.table))
+        if table.table not in places:
+            await self._has_nothing(table)
         table.place = places.get(table.table, table.place)
         table.is_read = True
 

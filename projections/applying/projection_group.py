@@ -19,6 +19,7 @@ from projections.stores.declaration import Table, version_of
 from projections.stores.rows import Rows
 from streams.concurrency.tasks import all_of, cancel, each_done
 from streams.journal.position import stream_name
+from streams.notices import warn
 from streams.observability.event_traces import TableTraces
 from streams.observability.table_metrics import TableMetrics
 
@@ -66,6 +67,7 @@ class ProjectionGroup:
         self._changing = asyncio.Lock()
         self._to_drop = asyncio.Event()
         self._dropping: asyncio.Task[None] | None = None
+        self._withdrawing = asyncio.Lock()
 
     async def open(self) -> None:
         """Keep the tables of all partitions that this worker has. Where it has raised, it may be called again."""
@@ -88,6 +90,7 @@ class ProjectionGroup:
                     dead_letters=self._dead_letters,
                     at_once=self._at_once,
                     moved=partial(self._has_moved, number),
+                    has_nothing=partial(self._withdraw_where_events_are, stream.name),
                     metrics=self._metrics,
                     traces=self._traces,
                 )
@@ -116,6 +119,17 @@ class ProjectionGroup:
             self._drop_soon()
         for number in list(self.partitions):  # another table may answer now, which has what somebody waits for
             await self._has_moved(number)
+
+    async def _withdraw_where_events_are(self, stream: str, table: PartitionTable) -> None:
+        """A table that answers had all events of each partition: where it has nothing of them, its store is another
+        one, or was emptied. It answers again when it is complete, as any new one. Raises `Unavailable`, and
+        `TimeoutError` where the order cannot be given."""
+        name = table.projection.name
+        async with self._withdrawing:  # one order is enough for all partitions
+            if self._control.serving(name) == table.table and await self.reader.has_events(stream):
+                text = "table %s has nothing of %s, and answered: not any more until it is built again"
+                warn(log, "rows-gone", table.table, text, table.table, stream)
+                await self._control.withdraw(name, table.table)
 
     def _drop_soon(self) -> None:
         # On the side: a large table takes a while, and a rebalance must not wait for that.

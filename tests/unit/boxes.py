@@ -18,7 +18,7 @@ from projections.applying.event_reader import Event as Read
 from projections.applying.event_reader import EventReader
 from projections.applying.event_source import PublishedStream
 from projections.applying.fold import TableFold, evolved
-from projections.applying.partition_processor import PartitionProcessor, TableSpec
+from projections.applying.partition_processor import PartitionProcessor, PartitionTable, TableSpec
 from projections.projection import Projection, PublishedEvent, Row
 from projections.publishing.publication import event_headers, events_in
 from schemas.codec import Codec
@@ -355,7 +355,11 @@ class Boxes:
     def partition(self, at_once: int = 4) -> PartitionProcessor:
         """Who keeps tables, not opened yet."""
         partition = PartitionProcessor(
-            self.published_stream, dead_letters=self.letters, at_once=asyncio.Semaphore(at_once), moved=self._moved
+            self.published_stream,
+            dead_letters=self.letters,
+            at_once=asyncio.Semaphore(at_once),
+            moved=self._moved,
+            has_nothing=self._has_nothing,
         )
         self._partitions.append(partition)
         return partition
@@ -366,6 +370,9 @@ class Boxes:
         return PublishedStream(
             name=STREAM, topic="box-events", partition=0, since=since, topics=self.topic, reader=self.reader
         )
+
+    async def _has_nothing(self, table: PartitionTable) -> None:
+        pass
 
     async def _moved(self) -> None:
         async with self.moved:

@@ -106,6 +106,10 @@ MEANINGS: Mapping[str, Meaning] = {
         "Replies were lost; their commits stand",
         "Whoever waits sends again with the same id. Look at what Kafka says of the topic.",
     ),
+    "rows-gone": Meaning(
+        "The rows of a table that answered were gone: it is built again",
+        "Queries are 503 until it is. Find out whether the changelog or the read model was lost, or is another one.",
+    ),
     "strangers-record": Meaning(
         "Somebody else writes to topics of this system",
         "Find out who, and take the right away: what cannot be read is passed over, and nothing is lost by it.",

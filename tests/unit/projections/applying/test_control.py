@@ -38,6 +38,19 @@ async def test_orders_outlive_the_worker_that_took_them() -> None:
         assert {"users-1"} == second.dropped()
 
 
+async def test_a_table_that_is_withdrawn() -> None:
+    """Nobody takes it for the one that answers, who starts later too, until it is said again."""
+    topic = ControlTopic()
+    async with worker(topic) as first:
+        await first.serve("orders", "orders-1")
+        await first.withdraw("orders", "orders-1")
+        assert first.serving("orders") is None
+        async with worker(topic) as second:
+            assert second.serving("orders") is None
+        await first.serve("orders", "orders-1")
+        assert "orders-1" == first.serving("orders")
+
+
 async def test_orders_of_two_workers_do_not_undo_each_other() -> None:
     """Each order is a fact of its own: what two workers take at the same moment is all so, for both of them."""
     topic = ControlTopic()

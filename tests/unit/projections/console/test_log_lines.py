@@ -19,6 +19,7 @@ WHAT_ELSE = NONE + "another line says what it is about"
 
 LINES: list[tuple[str, str]] = [
     ("`order@1: taken over from", COURSE),
+    ("`the end takes more than 8 s", ENDS),
     ("`order@1: given up: assigned to another worker`", COURSE),
     ("`order@1: given up: sealed", COURSE),
     ("`the worker at 10.0.0.7:6062 has gone", "said:worker-gone"),
@@ -74,6 +75,7 @@ LINES: list[tuple[str, str]] = [
     ("`orders: table orders-2 answers now", "to-drop"),
     ("`table order-rows-2: out of service", "said:table-damaged"),
     ("`table order-rows-2: made again from the changelog", "said:table-damaged"),
+    ("`table orders-2 has nothing of order-3", "said:rows-gone"),
     ("`error: ..: No space left on device", ENDS),
     ("`.. a record of N bytes, and TOPIC takes M", "unpublished"),
     ("`.. the record at offset N of its events is none", "said:strangers-record"),

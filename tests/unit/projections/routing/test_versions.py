@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from projections.applying import event_processor
 from projections.applying.control import Control
 from projections.applying.projection_group import ProjectionGroup
 from projections.applying.waits import MostAtOnce
@@ -152,6 +153,50 @@ async def test_a_new_version_takes_over_when_it_is_complete(town: Town) -> None:
         await new.looked()
         assert offset == new.control.offset
         assert ({"1": ["a"]}, {"1": ["a", "b"]}) == (town.contents("boxes-1"), town.contents("boxes-2"))
+
+
+async def test_a_table_whose_rows_are_gone(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    """Its store is another one, or its changelog was lost, and it is still said to answer: nobody is told that there
+    are no rows. It is built again, and answers when it is complete; that is said once."""
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+    town.boxes.rows.kept.clear()
+    town.boxes.topic.remove_before(1)
+    async with town.worker(1) as it:
+        assert it.serving is None
+        await it.current("boxes-1")
+        await it.looked()
+        assert ("boxes-1", {"1": ["a"]}) == (it.serving, town.contents("boxes-1"))
+    async with town.worker(1) as it:
+        assert "boxes-1" == it.serving
+    said = [record.getMessage() for record in caplog.records if "has nothing of" in record.getMessage()]
+    assert ["table boxes-1 has nothing of box-0, and answered: not any more until it is built again"] == said
+
+
+async def test_a_store_that_is_down_when_its_rows_are_gone(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known when the store answers again."""
+    monkeypatch.setattr(event_processor, "FIRST_PAUSE", 0.01)
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+    town.boxes.rows.kept.clear()
+    town.boxes.rows.down = True
+    async with town.worker(1) as it:
+        assert "boxes-1" == it.serving
+        town.boxes.rows.down = False
+        await it.current("boxes-1")
+        assert it.serving is None
+
+
+async def test_a_table_of_no_events_answers(town: Town) -> None:
+    """That there is nothing is right."""
+    town.boxes = Boxes()
+    async with town.worker(1) as it:
+        await it.current("boxes-1")
+        await it.looked()
+    async with town.worker(1) as it:
+        assert "boxes-1" == it.serving
 
 
 async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
