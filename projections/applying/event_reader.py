@@ -241,7 +241,7 @@ class EventReader:
         return await self._logs.of(stream_slice(stream), since).head()
 
     async def has_events(self, stream: str) -> bool:
-        """Whether a stream has ever had one. Raises `Unavailable`."""
+        """Whether a stream has one. Raises `Unavailable`."""
         return (await self.head(stream))[1].eventful_nr > 0
 
     async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncGenerator[Sequence[Event]]:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from projections.applying.event_reader import Event, EventReader, EventRecord, Named, place_of
 from projections.applying.event_source import LOOK_SECONDS
-from projections.applying.topic_reader import TopicReader
+from projections.applying.topic_reader import ReadingFailed, TopicReader
 from schemas.codec import Undecodable
 from schemas.wire_format import from_wire
 from streams.foreign_type import ForeignType
@@ -68,9 +68,14 @@ class TopicLog(EventReader):
                     after = events[-1].at
 
     async def has_events(self, stream: str) -> bool:
+        """Whether its topic begins with one: a table of those that are not there any more cannot be built."""
         reading = await self._topics.open(self._type.topic.name, stream_slice(stream))
         try:
-            return await reading.end() > 0
+            first = await reading.first()
+            record = await reading.at(first) if first < await reading.end() else None
+            return record is not None and place_of(record, stream) is not None
+        except ReadingFailed as error:
+            raise Unavailable(str(error)) from error
         finally:
             await reading.close()
 

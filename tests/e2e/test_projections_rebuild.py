@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import uuid
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import PolicyViolationError
 
 from tests.e2e.client import PARTITIONS, eventually, partition_of
 from tests.e2e.orders_under_load import OPEN, Reader, Writers, folded
@@ -335,3 +337,36 @@ async def test_new_version(shop: Shop) -> None:
     left = {record.key: record.value for record in await shop.system.read(CHANGELOG)}
     tables_left = {key.partition(b"\0")[0] for key, value in left.items() if value is not None}
     assert {b"orders-2", b"countries-1"} == tables_left
+
+
+async def test_rows_that_are_gone(shop: Shop) -> None:
+    """With the changelog and the workers' folders, and still the table is said to answer: nobody is told that there are
+    no rows, and it answers when it has all of them again."""
+    before = [await shop.row(key) for key in shop.writers.keys]
+    workers, shop.workers[:] = list(shop.workers), []
+    for worker in workers:
+        worker.signal(signal.SIGTERM)
+    for worker in workers:
+        await eventually(lambda worker=worker: not worker.running, 30, worker.tail)
+        shutil.rmtree(worker.folder)
+    topic, ends = shop.system.topic(CHANGELOG), await shop.system.ends(CHANGELOG)
+    upto = {TopicPartition(topic, p): RecordsToDelete(end) for p, end in ends.items()}
+
+    async def deleted() -> bool:
+        try:
+            await shop.system.admin.delete_records(upto)
+        except PolicyViolationError:  # that it need not be compacted is not known everywhere yet
+            return False
+        return True
+
+    await shop.system.configure(CHANGELOG, {"cleanup.policy": "delete"})
+    await eventually(deleted, 10, "Kafka keeps the records")
+    await shop.system.configure(CHANGELOG, {"cleanup.policy": "compact"})
+    for worker in workers:
+        await shop.start("2", worker.folder)
+    async with shop.reader() as reader:
+        await shop.system.all_served(*shop.workers)
+        await shop.serves("orders-2")
+        assert before == [await shop.row(key) for key in shop.writers.keys]
+    assert reader.refused
+    assert any("table orders-2 has nothing of order-" in line for worker in shop.workers for line in worker.lines)

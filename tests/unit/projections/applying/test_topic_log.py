@@ -153,10 +153,12 @@ async def test_schemas_that_are_missing(tmp_path: Path) -> None:
         ForeignType("box", Settings(), tmp_path, ["Put"])
 
 
-async def test_whether_there_has_been_an_event(here: Elsewhere) -> None:
-    """Also where the topic has it no more."""
+async def test_whether_there_are_events(here: Elsewhere) -> None:
+    """From which a table could be built: none of somebody else, and none that the topic has no more."""
     assert not await here.theirs.has_events(STREAM)
     await here.write(("1", put("a")))
     assert await here.theirs.has_events(STREAM)
     here.topic.remove_before(1)
-    assert await here.theirs.has_events(STREAM)
+    assert not await here.theirs.has_events(STREAM)
+    here.topic.append(b"1", b"{}", [])
+    assert not await here.theirs.has_events(STREAM)
