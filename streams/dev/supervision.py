@@ -163,7 +163,8 @@ class Supervision:
             with contextlib.suppress(ProcessLookupError):
                 apps.terminate()
             try:
-                await asyncio.wait_for(apps.wait(), END_SECONDS)
+                async with asyncio.timeout(END_SECONDS):
+                    await apps.wait()
             except TimeoutError:
                 apps.kill()
                 await apps.wait()

@@ -48,7 +48,8 @@ class Probes:
         `TimeoutError`."""
         async with self._ends.in_use() as consumer:
             try:
-                return dict(await asyncio.wait_for(consumer.end_offsets(tps), PROBE_SECONDS))
+                async with asyncio.timeout(PROBE_SECONDS):
+                    return dict(await consumer.end_offsets(tps))
             except Exception:  # whatever it was: a consumer that is kept must not be broken
                 self._ends.spent(consumer)
                 raise
@@ -85,7 +86,8 @@ class Probes:
         """The first record from `start` on. Raises `KafkaError`, and `TimeoutError` when there is none within 10 s."""
         async with self._looking(tp) as consumer:
             consumer.seek(tp, start)
-            return await asyncio.wait_for(consumer.getone(tp), PROBE_SECONDS)
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await consumer.getone(tp)
 
     @asynccontextmanager
     async def _looking(self, *tps: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:

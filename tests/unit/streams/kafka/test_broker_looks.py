@@ -129,3 +129,58 @@ async def test_a_partition_that_does_not_answer(monkeypatch: pytest.MonkeyPatch)
     consumer: Any = Slow(["ours", "theirs"], 5)
     with pytest.raises(TimeoutError):
         await probes.last_wanted(consumer, TP, lambda it: it.value == "ours")
+
+
+class Answering:
+    """A consumer whose answers come when the test has them come."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def end_offsets(self, tps: Any) -> Any:
+        return await self.answer
+
+    async def getone(self, tp: TopicPartition) -> Any:
+        return await self.answer
+
+    def assign(self, tps: Any) -> None: ...
+
+    def seek(self, tp: TopicPartition, offset: int) -> None: ...
+
+    def pause(self, *tps: TopicPartition) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("look", ["end_offsets", "first_record"])
+async def test_whoever_looks_can_be_cancelled(look: str, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the moment in which the answer comes. A tail that looks again and again would never end, nor a worker
+    that waits for its tail."""
+    consumer, broker = Answering(), KafkaClient(ClientFactory([]), 1)
+
+    async def start() -> Answering:
+        return consumer
+
+    monkeypatch.setattr(broker._probes._ends, "_start", start)
+    monkeypatch.setattr(broker._probes, "_started", start)
+    looks = {
+        "end_offsets": lambda: broker.end_offsets("order-events", [0]),
+        "first_record": lambda: broker.first_record("order-events", 0, 5),
+    }
+
+    async def again_and_again() -> None:
+        while True:
+            await looks[look]()
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(again_and_again())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    consumer.answer.set_result({TP: 7})
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=1.0)
+    task.cancel()
+    assert {task} == done
