@@ -157,7 +157,7 @@ class PartitionProcessor:
         try:
             await self._read_place(table)
         except Exception as error:  # the others need not wait for this store
-            log.error("%s: how far %s is cannot be read: %s", self.stream, table.table, error)
+            log.error("%s: how far %s is cannot be read: %s", self.stream, table.table, str(error) or repr(error))
         return table
 
     async def _read_place(self, table: PartitionTable) -> None:
