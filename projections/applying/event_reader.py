@@ -240,9 +240,9 @@ class EventReader:
         at a time of the loop's clock or later, at the call for None. Raises `Unavailable`."""
         return await self._logs.of(stream_slice(stream), since).head()
 
-    async def has_events(self, stream: str) -> bool:
-        """Whether a stream has one. Raises `Unavailable`."""
-        return (await self.head(stream))[1].eventful_nr > 0
+    async def has_events(self, stream: str, since: float | None = None) -> bool:
+        """Whether a stream has one, `since` as in `head`. Raises `Unavailable`."""
+        return (await self.head(stream, since))[1].eventful_nr > 0
 
     async def of_aggregate(self, stream: str, aggregate_id: str, before: Place) -> AsyncGenerator[Sequence[Event]]:
         """The events of one aggregate, whose stream this is, before a place, in pieces of some megabytes.

@@ -67,7 +67,7 @@ class TopicLog(EventReader):
                     yield events
                     after = events[-1].at
 
-    async def has_events(self, stream: str) -> bool:
+    async def has_events(self, stream: str, since: float | None = None) -> bool:
         """Whether its topic begins with one: a table of those that are not there any more cannot be built."""
         reading = await self._topics.open(self._type.topic.name, stream_slice(stream))
         try:

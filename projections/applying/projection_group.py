@@ -90,7 +90,7 @@ class ProjectionGroup:
                     dead_letters=self._dead_letters,
                     at_once=self._at_once,
                     moved=partial(self._has_moved, number),
-                    has_nothing=partial(self._withdraw_where_events_are, stream.name),
+                    has_nothing=partial(self._withdraw_where_events_are, stream),
                     metrics=self._metrics,
                     traces=self._traces,
                 )
@@ -120,15 +120,15 @@ class ProjectionGroup:
         for number in list(self.partitions):  # another table may answer now, which has what somebody waits for
             await self._has_moved(number)
 
-    async def _withdraw_where_events_are(self, stream: str, table: PartitionTable) -> None:
+    async def _withdraw_where_events_are(self, stream: PublishedStream, table: PartitionTable) -> None:
         """A table that answers had all events of each partition: where it has nothing of them, its store is another
         one, or was emptied. It answers again when it is complete, as any new one. Raises `Unavailable`, and
         `TimeoutError` where the order cannot be given."""
         name = table.projection.name
         async with self._withdrawing:  # one order is enough for all partitions
-            if self._control.serving(name) == table.table and await self.reader.has_events(stream):
+            if self._control.serving(name) == table.table and await stream.reader.has_events(stream.name, stream.since):
                 text = "table %s has nothing of %s, and answered: not any more until it is built again"
-                warn(log, "rows-gone", table.table, text, table.table, stream)
+                warn(log, "rows-gone", table.table, text, table.table, stream.name)
                 await self._control.withdraw(name, table.table)
 
     def _drop_soon(self) -> None:

@@ -45,14 +45,16 @@ class Alone:
         return [await here()]
 
 
-def group(type: str, kept: Sequence[Table], boxes: Any, control: Control) -> ProjectionGroup:
-    """The tables of a type in partition 0 of the boxes."""
+def group(
+    type: str, kept: Sequence[Table], boxes: Any, control: Control, here: Sequence[int] = (0,)
+) -> ProjectionGroup:
+    """The tables of a type in partition 0 of the boxes, or in some."""
     return ProjectionGroup(
         type,
         f"{type}-events",
         kept,
         rows_of=lambda kept: boxes.rows,
-        here=lambda kept: [0],
+        here=lambda kept: here,
         control=control,
         feed=boxes.topic,
         reader=boxes.reader,
@@ -197,6 +199,18 @@ async def test_a_table_of_no_events_answers(town: Town) -> None:
         await it.looked()
     async with town.worker(1) as it:
         assert "boxes-1" == it.serving
+
+
+async def test_whether_partitions_have_events_is_asked_once(town: Town) -> None:
+    """Of a table that answers and has nothing in many: readings of a log are apart, and a worker begins at once."""
+    town.boxes = boxes = Boxes(slices=8)
+    kept: Any = [Table(Projection("boxes", 1, "box", contents))]
+    async with following(town.orders) as control:
+        await control.serve("boxes", "boxes-1")
+        source = group("box", kept, boxes, control, range(8))
+        await source.open()
+        await source.close()
+        assert (1, "boxes-1") == (boxes.journal.heads, control.serving("boxes"))
 
 
 async def test_who_waits_is_told_that_a_table_answers(town: Town) -> None:
