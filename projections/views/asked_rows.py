@@ -48,14 +48,15 @@ class Question:
         self.descending = sort.startswith("-")
         name = sort.removeprefix("-")
         self._by = quoted(name) if name else "key"
-        self._conditions, self._values = _conditions(columns, asked)
-        self._required = [
-            it.name for it in columns.values() if not it.optional and (it.name == name or _is_in(asked, it))
-        ]
+        compared = _comparisons(columns, asked)
+        self._conditions = [f"{quoted(column.name)} {sign} ?" for column, sign, _ in compared]
+        self._values = [value for _, _, value in compared]
+        named = [*(column for column, _, _ in compared), *([columns[name]] if name else [])]
+        self._required = list(dict.fromkeys(column.name for column in named if not column.optional))
         if asked.after:
-            compared = "<" if self.descending else ">"
+            behind = "<" if self.descending else ">"
             by, key = _read_cursor(asked.after)
-            self._conditions.append(f"({self._by}, key) {compared} (?, ?)")
+            self._conditions.append(f"({self._by}, key) {behind} (?, ?)")
             self._values += [by, key]
 
     def here(self, store: SqliteStore, partition: int, table: str, version: int) -> list[Found]:
@@ -149,23 +150,14 @@ def read_question(parameters: Any, columns: dict[str, TypedColumn], query: Any) 
         raise BadRequest(str(error)) from None
 
 
-def _asked_value(asked: Any, column: TypedColumn, ending: str) -> Any:
-    return getattr(asked, f"{column.name}{ending}", msgspec.UNSET)
-
-
-def _is_in(asked: Any, column: TypedColumn) -> bool:
-    return any(_asked_value(asked, column, ending) is not msgspec.UNSET for ending in COMPARED)
-
-
-def _conditions(columns: dict[str, TypedColumn], asked: Any) -> tuple[list[str], list[str | float]]:
-    conditions: list[str] = []
-    values: list[str | float] = []
-    for column in columns.values():
-        for ending, compared in COMPARED.items():
-            if (value := _asked_value(asked, column, ending)) is not msgspec.UNSET:
-                conditions.append(f"{quoted(column.name)} {compared} ?")
-                values.append(column.value(value))
-    return conditions, values
+def _comparisons(columns: dict[str, TypedColumn], asked: Any) -> list[tuple[TypedColumn, str, str | float]]:
+    """Each column that is asked for, how it is compared, and with what. Raises `ValueError`."""
+    return [
+        (column, sign, column.value(value))
+        for column in columns.values()
+        for ending, sign in COMPARED.items()
+        if (value := getattr(asked, f"{column.name}{ending}", msgspec.UNSET)) is not msgspec.UNSET
+    ]
 
 
 def _cursor(row: Found) -> str:

@@ -20,7 +20,6 @@ from projections.http.at_least import BadPositionHeader
 from projections.http.forwarding import HOP, HOP_SECONDS, worker_of
 from projections.http.problems import NotNow
 from projections.stores.changes import ChangeListener
-from projections.stores.declaration import Indexes
 from projections.stores.local.queries import changes, place, raw, refolded
 from projections.stores.rows import decode_stored, encode_row, shown
 from projections.streaming.list_cursor import ListCursor
@@ -86,9 +85,7 @@ class _Following:
         self._seen = seen
         self._table = stream.table
         self._store = side.local[listing.type].store
-        table = next(table for table in side.sources[listing.type].kept if table.name == listing.projection)
-        assert isinstance(table.how, Indexes)
-        self._indexes = table.how
+        self._indexes = side.indexes_of(listing.projection)
 
     async def run(self, others: Mapping[str, Sequence[int]], says_begin: bool) -> None:
         """Stream until the stream of another worker ends. Raises `NotNow`, `Gone`, `Unavailable` and `TooSlow`."""

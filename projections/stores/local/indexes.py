@@ -4,7 +4,6 @@ changelog, since they follow from the rows.
 
 from __future__ import annotations
 
-import json
 import logging
 import struct
 from collections import defaultdict
@@ -57,11 +56,6 @@ def entries_written(indexes: Mapping[str, Indexes]) -> dict[str, Any]:
     """
     wanted = {name: of for name, of in indexes.items() if of.values or of.changes}
     return {name: {"values": sorted(of.values), "changes": of.changes} for name, of in sorted(wanted.items())}
-
-
-def read_entries_written(value: bytes | None) -> dict[str, Any]:
-    """The opposite; nothing was written where nobody said so."""
-    return {} if value is None else dict(json.loads(value))
 
 
 class IndexWriter:

@@ -27,7 +27,7 @@ from projections.stores.changelog import (
     read_key,
 )
 from projections.stores.declaration import Indexes, projection_name
-from projections.stores.local.indexes import IndexWriter, entries_written, read_entries_written
+from projections.stores.local.indexes import IndexWriter, entries_written
 from projections.stores.local.partition_view import PartitionView
 from projections.stores.local.store import NO_SPACE, LocalStore, Record, read_up_to
 from projections.stores.rows import Changes, Checkpoint, Quarantined
@@ -173,7 +173,7 @@ class RocksDBStore(LocalStore, rocksdb.Store):  # type: ignore[misc]
     def _check_indexes(self, database: Any) -> None:
         """Raises `IndexesDiffer`: an index is declared that rows here were written without, be it that it is new or
         that it was left out for a while. From the changelog, which has none, all of them come anew."""
-        wanted, written = entries_written(self.indexes), read_entries_written(database.get(_ENTRIES))
+        wanted, written = entries_written(self.indexes), json.loads(database.get(_ENTRIES) or b"{}")
         if wanted == written:
             return
         new = {name for name, entries in wanted.items() if entries != written.get(name)}

@@ -65,7 +65,7 @@ def orders(tmp_path: Path) -> Orders:
 async def following(orders: Orders, last_id: str = "", value: str | None = "placed") -> AsyncIterator[Client]:
     """Someone who follows the placed orders of both partitions."""
     client: Any = Client()
-    side: Any = SimpleNamespace(local={"order": orders.rows}, sources={"order": SimpleNamespace(kept=[ORDERS])})
+    side: Any = SimpleNamespace(local={"order": orders.rows}, indexes_of={"orders": ORDERS.how}.__getitem__)
     seen = ListCursor.parse(last_id, "orders") if last_id else None
     run = _Following(side, client, LISTING, value, [0, 1], seen).run({}, says_begin=not last_id)
     task = asyncio.create_task(run)
